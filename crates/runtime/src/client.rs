@@ -1,0 +1,646 @@
+//! What clients of a host can do. Values are bytes here; the SDK puts types on top.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use everstep_engine::Instance;
+use everstep_model::{
+    Event, ExecutionId, Failure, Guid, IdError, Iid, InstanceId, Kind, Operation, PartitionId,
+    PayloadRef, ReusePolicy, Start, Status, Tags, Timestamp, TraceContext, Value,
+};
+use everstep_store::{Cursor, Error as StoreError, Filter, Order, Page, Row, Store, Tables};
+
+use crate::{
+    dispatcher::Place,
+    host::{Shared, folded_history},
+    partition::{Request, Response},
+    why::{ActivityState, Facts, Reason},
+};
+
+/// Rows that a bulk operation handles at once.
+const BULK: usize = 1_000;
+
+/// Why a client's request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host has too much to do, is stopping, or its disk is full. Ask again in a moment.
+    #[error("the host is busy, stopping, or its disk is full; ask again in a moment")]
+    Busy,
+    /// There is no such instance.
+    #[error("there is no instance `{0}`; was it purged, or is the id mistyped?")]
+    NotFound(InstanceId),
+    /// The id is taken.
+    #[error(
+        "instance `{id}` already exists and is {status}; choose another id, wait for its end, or allow its replacement"
+    )]
+    AlreadyExists {
+        /// Which.
+        id: InstanceId,
+        /// Where it stands.
+        status: Status,
+    },
+    /// The request does not fit where the instance stands.
+    #[error("instance `{id}` is {status}, so it cannot be {verb}")]
+    WrongStatus {
+        /// Which.
+        id: InstanceId,
+        /// Where it stands.
+        status: Status,
+        /// What was asked, as a participle.
+        verb: &'static str,
+    },
+    /// The id is not one.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The wait was over before the instance.
+    #[error("instance `{id}` did not end within {time:?}; it goes on, ask `why` what it waits for")]
+    Timeout {
+        /// Which.
+        id: InstanceId,
+        /// How long was waited.
+        time: Duration,
+    },
+}
+
+/// A handle for clients; cheap to clone.
+#[derive(Clone)]
+pub struct Client(Arc<dyn Backend>);
+
+/// What a start says besides name and input.
+#[derive(Debug, Clone, Default)]
+pub struct StartOptions {
+    /// The id; one is made if not given.
+    pub id: Option<InstanceId>,
+    /// The orchestration's version.
+    pub version: String,
+    /// For queries.
+    pub tags: Tags,
+    /// No turn before this time.
+    pub scheduled: Option<Timestamp>,
+    /// What may be replaced.
+    pub reuse: ReusePolicy,
+    /// Of the request.
+    pub trace: Option<TraceContext>,
+}
+
+/// What is known of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Its id.
+    pub id: InstanceId,
+    /// The public name of its execution.
+    pub execution_id: ExecutionId,
+    /// Its function.
+    pub name: String,
+    /// Its version, empty if none.
+    pub version: String,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was first started.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+    /// When it ended.
+    pub completed: Option<Timestamp>,
+    /// Who started it.
+    pub parent: Option<InstanceId>,
+    /// Given by its starter.
+    pub tags: Tags,
+    /// What it was started with; stored apart if long and the view comes from a list.
+    pub input: Option<Value>,
+    /// What it returned, or an entity's state.
+    pub output: Option<Value>,
+    /// What it last said of itself.
+    pub custom_status: Option<Value>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// How an instance's event is named and keyed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raised {
+    /// The event's name.
+    pub name: String,
+    /// What it carries.
+    pub input: Value,
+    /// Counts once per instance; empty for none.
+    pub key: String,
+}
+
+/// A verb for all instances that match a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bulk {
+    /// End them, with these words.
+    Terminate(String),
+    /// Hold them.
+    Suspend(String),
+    /// Let them go on.
+    Resume(String),
+    /// Run their failed parts again.
+    Rewind(String),
+    /// Remove those that have ended.
+    Purge,
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A host without the type of its store.
+trait Backend: Send + Sync {
+    fn count(&self) -> u16;
+    fn ask(&self, partition: PartitionId, request: Request) -> Answer<'_, Response>;
+    fn find(&self, id: InstanceId) -> Answer<'_, Result<Option<Row>, StoreError>>;
+    fn list(
+        &self,
+        filter: Filter,
+        order: Order,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Answer<'_, Result<Page, StoreError>>;
+    fn history(&self, iid: Iid, execution: u32) -> Answer<'_, Result<Vec<Event>, StoreError>>;
+    fn payload(&self, payload: PayloadRef) -> Answer<'_, Result<Value, StoreError>>;
+    fn place(&self, key: crate::dispatcher::Key) -> Place;
+    fn any_partition(&self) -> PartitionId;
+}
+
+impl<S: Store> Backend for Arc<Shared<S>> {
+    fn count(&self) -> u16 {
+        self.count
+    }
+
+    fn ask(&self, partition: PartitionId, request: Request) -> Answer<'_, Response> {
+        Box::pin(Shared::ask(self, partition, request))
+    }
+
+    fn find(&self, id: InstanceId) -> Answer<'_, Result<Option<Row>, StoreError>> {
+        self.read(move |tables| Ok(tables.find(&[id])?.pop().flatten()))
+    }
+
+    fn list(
+        &self,
+        filter: Filter,
+        order: Order,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Answer<'_, Result<Page, StoreError>> {
+        self.read(move |tables| tables.list(&filter, order, after, limit))
+    }
+
+    fn history(&self, iid: Iid, execution: u32) -> Answer<'_, Result<Vec<Event>, StoreError>> {
+        self.read(move |tables| folded_history(tables, iid, execution))
+    }
+
+    fn payload(&self, payload: PayloadRef) -> Answer<'_, Result<Value, StoreError>> {
+        self.read(move |tables| tables.payload(&payload).map(Value::from))
+    }
+
+    fn place(&self, key: crate::dispatcher::Key) -> Place {
+        self.place_of(key)
+    }
+
+    fn any_partition(&self) -> PartitionId {
+        self.next_partition()
+    }
+}
+
+impl<S: Store> Shared<S> {
+    /// Reads the tables on a thread that may block.
+    fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        read: impl FnOnce(&S::Tables) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'_, Result<T, StoreError>> {
+        let shared = self.clone();
+        let read = self.runtime().spawn_blocking(move || read(shared.store.tables()));
+        Box::pin(async move { read.await.expect("a read of the tables does not panic") })
+    }
+}
+
+impl Client {
+    pub(crate) fn new<S: Store>(shared: Arc<Shared<S>>) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    async fn ask(&self, id: &InstanceId, request: Request) -> Result<Response, Error> {
+        match self.0.ask(id.partition(self.0.count()), request).await {
+            Response::Busy => Err(Error::Busy),
+            Response::NotFound => Err(Error::NotFound(id.clone())),
+            response => Ok(response),
+        }
+    }
+
+    /// Asks for a change of one instance; `verb` is what the error says was not possible.
+    async fn tell(
+        &self,
+        id: &InstanceId,
+        request: Request,
+        verb: &'static str,
+    ) -> Result<(), Error> {
+        match self.ask(id, request).await? {
+            Response::WrongStatus(status) => {
+                Err(Error::WrongStatus { id: id.clone(), status, verb })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts an orchestration. When this returns, the start is durable.
+    pub async fn start(
+        &self,
+        name: &str,
+        input: Value,
+        options: StartOptions,
+    ) -> Result<InstanceId, Error> {
+        let StartOptions { id, version, tags, scheduled, reuse, trace } = options;
+        let start = Start {
+            name: name.to_owned(),
+            version,
+            input,
+            execution_id: None,
+            parent: None,
+            tags,
+            scheduled,
+            trace,
+            reuse,
+        };
+        let partition =
+            id.as_ref().map_or_else(|| self.0.any_partition(), |id| id.partition(self.0.count()));
+        match self.0.ask(partition, Request::Start(id.clone(), Box::new(start))).await {
+            Response::Started(id, _) => Ok(id),
+            Response::AlreadyExists(status) => {
+                Err(Error::AlreadyExists { id: id.expect("a made id is not taken"), status })
+            }
+            _ => Err(Error::Busy),
+        }
+    }
+
+    /// Starts a new run of an instance with the name and input it was started with: under its own id (which must have
+    /// ended), or under a made one.
+    pub async fn restart(&self, id: &InstanceId, with_new_id: bool) -> Result<InstanceId, Error> {
+        let view = self.get(id).await?;
+        let options = StartOptions {
+            id: (!with_new_id).then(|| id.clone()),
+            version: view.version,
+            tags: view.tags,
+            ..StartOptions::default()
+        };
+        self.start(&view.name, view.input.unwrap_or_else(Value::empty), options).await
+    }
+
+    /// What is known of an instance, with values that are stored apart.
+    pub async fn get(&self, id: &InstanceId) -> Result<View, Error> {
+        let view = match self.ask(id, Request::Get(id.clone())).await? {
+            Response::Instance(instance) => View::of(&instance),
+            _ => match self.0.find(id.clone()).await? {
+                Some(row) => View::from_row(row),
+                None => return Err(Error::NotFound(id.clone())),
+            },
+        };
+        self.with_values(view).await
+    }
+
+    /// Waits until an instance has ended.
+    pub async fn wait(&self, id: &InstanceId) -> Result<View, Error> {
+        match self.ask(id, Request::Wait(id.clone())).await? {
+            Response::Instance(instance) => self.with_values(View::of(&instance)).await,
+            _ => self.get(id).await,
+        }
+    }
+
+    /// The same, but not longer than `time`.
+    pub async fn wait_for(&self, id: &InstanceId, time: Duration) -> Result<View, Error> {
+        let waited = tokio::time::timeout(time, self.wait(id)).await;
+        waited.unwrap_or_else(|_| Err(Error::Timeout { id: id.clone(), time }))
+    }
+
+    async fn with_values(&self, mut view: View) -> Result<View, Error> {
+        for value in
+            [&mut view.input, &mut view.output, &mut view.custom_status].into_iter().flatten()
+        {
+            if let Value::Ref(payload) = value {
+                *value = self.payload(*payload).await?;
+            }
+        }
+        Ok(view)
+    }
+
+    /// The bytes of a payload: from memory while it is not folded, else from the tables.
+    async fn payload(&self, payload: PayloadRef) -> Result<Value, Error> {
+        match self.0.ask(payload.iid.partition(), Request::Payload(payload)).await {
+            Response::Payload(bytes) => Ok(bytes.into()),
+            _ => Ok(self.0.payload(payload).await?),
+        }
+    }
+
+    /// The history of an instance's present execution, with all values.
+    pub async fn history(&self, id: &InstanceId) -> Result<Vec<Event>, Error> {
+        let (iid, execution, first, fresh) = match self
+            .ask(id, Request::History(id.clone()))
+            .await?
+        {
+            Response::History { iid, execution, first, events } => (iid, execution, first, events),
+            _ => match self.0.find(id.clone()).await? {
+                Some(row) => (row.iid, row.execution, u32::MAX, Vec::new()),
+                None => return Err(Error::NotFound(id.clone())),
+            },
+        };
+        if first == 0 {
+            return Ok(fresh);
+        }
+        // A fold in between may have moved unfolded events into the tables: each index counts once.
+        let mut events = self.0.history(iid, execution).await?;
+        let skip = events.len().saturating_sub(first as usize);
+        events.extend(fresh.into_iter().skip(skip));
+        Ok(events)
+    }
+
+    /// Why an instance does not go on.
+    pub async fn why(&self, id: &InstanceId) -> Result<Facts, Error> {
+        let Response::Why(mut facts) = self.ask(id, Request::Why(id.clone())).await? else {
+            return Err(Error::NotFound(id.clone()));
+        };
+        for (reason, _) in &mut facts.reasons {
+            if let Reason::Activity { task, state, .. } = reason
+                && *state == ActivityState::Underway
+            {
+                *state = match self.0.place((facts.iid, facts.execution, *task)) {
+                    Place::Queued => ActivityState::Queued,
+                    Place::Running => ActivityState::Running,
+                    Place::Unknown => ActivityState::Underway,
+                };
+            }
+        }
+        Ok(*facts)
+    }
+
+    /// Raises an event. It waits for the orchestration if the orchestration does not wait for it.
+    pub async fn raise(&self, id: &InstanceId, event: Raised) -> Result<(), Error> {
+        let Raised { name, input, key } = event;
+        self.tell(id, Request::Raise { instance: id.clone(), name, input, key }, "sent an event")
+            .await
+    }
+
+    /// Signals an entity, which comes into being if it does not exist.
+    pub async fn signal(
+        &self,
+        entity: &InstanceId,
+        operation: &str,
+        input: Value,
+        key: &str,
+    ) -> Result<(), Error> {
+        let operation = Operation {
+            id: Guid::v5(Guid([0; 16]), key),
+            name: operation.to_owned(),
+            input,
+            caller: None,
+            sender: None,
+            due: None,
+            key: key.to_owned(),
+            trace: None,
+        };
+        self.tell(entity, Request::Signal(entity.clone(), Box::new(operation)), "signaled").await
+    }
+
+    /// The state of an entity; `None` if it has none.
+    pub async fn entity_state(&self, entity: &InstanceId) -> Result<Option<Value>, Error> {
+        match self.get(entity).await {
+            Ok(view) => Ok(view.output),
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Holds an instance until it is resumed.
+    pub async fn suspend(&self, id: &InstanceId, reason: &str) -> Result<(), Error> {
+        self.tell(id, Request::Suspend(id.clone(), reason.to_owned()), "suspended").await
+    }
+
+    /// Lets a suspended instance go on.
+    pub async fn resume(&self, id: &InstanceId, reason: &str) -> Result<(), Error> {
+        self.tell(id, Request::Resume(id.clone(), reason.to_owned()), "resumed").await
+    }
+
+    /// Ends an instance, and its children with it unless `recursive` is false.
+    pub async fn terminate(
+        &self,
+        id: &InstanceId,
+        reason: &str,
+        recursive: bool,
+    ) -> Result<(), Error> {
+        self.tell(id, Request::Terminate(id.clone(), reason.to_owned(), recursive), "terminated")
+            .await
+    }
+
+    /// Runs the failed part of a failed instance again.
+    pub async fn rewind(&self, id: &InstanceId, reason: &str) -> Result<(), Error> {
+        self.tell(id, Request::Rewind(id.clone(), reason.to_owned()), "rewound").await
+    }
+
+    /// Tries a parked instance again with the code at hand.
+    pub async fn unpark(&self, id: &InstanceId) -> Result<(), Error> {
+        self.tell(id, Request::Unpark(id.clone()), "tried again").await
+    }
+
+    /// Removes an instance that has ended.
+    pub async fn purge(&self, id: &InstanceId) -> Result<(), Error> {
+        self.tell(id, Request::Purge(id.clone(), false), "purged; terminate it first").await
+    }
+
+    /// Removes an instance with all its descendants; returns how many were removed.
+    pub async fn purge_recursive(&self, id: &InstanceId) -> Result<u64, Error> {
+        let mut tree = vec![id.clone()];
+        let mut next = 0;
+        while let Some(parent) = tree.get(next).cloned() {
+            next += 1;
+            let filter = Filter { parent: Some(parent), ..Filter::default() };
+            let mut after = None;
+            loop {
+                let page = self.list(&filter, Order::OldestFirst, after, BULK).await?;
+                tree.extend(page.rows.into_iter().map(|view| view.id));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        // Children first, so that a purge that is cut short leaves no orphans behind a missing parent.
+        let mut count = 0;
+        for id in tree.iter().rev() {
+            match self.purge(id).await {
+                Ok(()) => count += 1,
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
+    }
+
+    /// A page of instances.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Listed, Error> {
+        let (rows, next) = self.rows(filter, order, after, limit).await?;
+        Ok(Listed { rows: rows.into_iter().map(View::from_row).collect(), next })
+    }
+
+    /// The overlay is asked first and wins by number; the tables answer for the rest.
+    async fn rows(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Row>, Option<Cursor>), Error> {
+        let mut rows = Vec::new();
+        let mut hidden = std::collections::HashSet::new();
+        for partition in (0..self.0.count()).map(PartitionId) {
+            let request = Request::Overlay(Box::new(filter.clone()), order, after, limit + 1);
+            if let Response::Overlay(found, numbers) = self.0.ask(partition, request).await {
+                rows.extend(found);
+                hidden.extend(numbers);
+            }
+        }
+        let (mut cursor, mut folded) = (after, 0);
+        while folded <= limit {
+            let page = self.0.list(filter.clone(), order, cursor, limit + 1 - folded).await?;
+            cursor = page.next;
+            let before = rows.len();
+            rows.extend(page.rows.into_iter().filter(|row| !hidden.contains(&row.iid)));
+            folded += rows.len() - before;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        order.sort(&mut rows);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next =
+            rows.last().filter(|_| more).map(|row| Cursor { created: row.created, iid: row.iid });
+        Ok((rows, next))
+    }
+
+    /// How many instances there are, by kind, name and status: exact.
+    pub async fn counts(&self) -> Result<Vec<(Kind, String, Status, u64)>, Error> {
+        let mut sums = std::collections::BTreeMap::new();
+        for partition in (0..self.0.count()).map(PartitionId) {
+            if let Response::Counts(counts) = self.0.ask(partition, Request::Counts).await {
+                counts.into_iter().for_each(|(kind, name, status, count)| {
+                    *sums.entry((kind, name, status)).or_default() += count
+                });
+            }
+        }
+        Ok(sums
+            .into_iter()
+            .map(|((kind, name, status), count)| (kind, name, status, count))
+            .collect())
+    }
+
+    /// Does something to every instance that matches; returns to how many. Instances that the verb does not fit are
+    /// left alone. A call that is cut short has done a part; repeating it does the rest.
+    pub async fn bulk(&self, filter: &Filter, verb: &Bulk) -> Result<u64, Error> {
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let (rows, next) = self.rows(filter, Order::OldestFirst, after, BULK).await?;
+            count += match verb {
+                Bulk::Purge => self.purge_rows(rows).await?,
+                Bulk::Terminate(_) | Bulk::Suspend(_) | Bulk::Resume(_) | Bulk::Rewind(_) => {
+                    self.tell_rows(rows, verb).await?
+                }
+            };
+            after = next;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    async fn purge_rows(&self, rows: Vec<Row>) -> Result<u64, Error> {
+        let mut shares: std::collections::BTreeMap<PartitionId, Vec<Row>> =
+            std::collections::BTreeMap::new();
+        for row in rows {
+            shares.entry(row.iid.partition()).or_default().push(row);
+        }
+        let mut count = 0;
+        for (partition, rows) in shares {
+            match self.0.ask(partition, Request::PurgeListed(rows)).await {
+                Response::Purged(purged) => count += purged,
+                _ => return Err(Error::Busy),
+            }
+        }
+        Ok(count)
+    }
+
+    async fn tell_rows(&self, rows: Vec<Row>, verb: &Bulk) -> Result<u64, Error> {
+        let mut count = 0;
+        for row in rows {
+            let told = match verb {
+                Bulk::Terminate(reason) => self.terminate(&row.id, reason, true).await,
+                Bulk::Suspend(reason) => self.suspend(&row.id, reason).await,
+                Bulk::Resume(reason) => self.resume(&row.id, reason).await,
+                Bulk::Rewind(reason) => self.rewind(&row.id, reason).await,
+                Bulk::Purge => unreachable!("purges go by rows"),
+            };
+            match told {
+                Ok(()) => count += 1,
+                Err(Error::NotFound(_) | Error::WrongStatus { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(count)
+    }
+
+    /// Removes entities that hold nothing; returns how many.
+    pub async fn clean_entities(&self) -> Result<u64, Error> {
+        let filter = Filter { kind: Some(Kind::Entity), ..Filter::default() };
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = self.list(&filter, Order::OldestFirst, after, BULK).await?;
+            for view in page.rows.iter().filter(|view| view.output.is_none()) {
+                let purged = self.ask(&view.id, Request::PurgeEmpty(view.id.clone())).await;
+                count += u64::from(matches!(purged, Ok(Response::Purged(1))));
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// In order.
+    pub rows: Vec<View>,
+    /// Where the next part begins; `None` after the last.
+    pub next: Option<Cursor>,
+}
+
+impl View {
+    fn of(instance: &Instance) -> Self {
+        Self::from_row(crate::row::row(instance))
+    }
+
+    fn from_row(row: Row) -> Self {
+        Self {
+            id: row.id,
+            execution_id: row.execution_id,
+            name: row.name,
+            version: row.version,
+            status: row.status,
+            created: row.created,
+            updated: row.updated,
+            completed: row.completed,
+            parent: row.parent,
+            tags: row.tags,
+            input: row.input,
+            output: row.output,
+            custom_status: row.custom_status,
+            failure: row.failure,
+        }
+    }
+}

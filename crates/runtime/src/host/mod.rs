@@ -1,0 +1,433 @@
+//! A host: partitions shared out over threads, a store behind them, a worker beside them.
+//!
+//! H1  A partition is owned by one thread. It does no I/O there: records are queued to the store, rows are read elsewhere.
+//! H2  Effects are released by the store's writer thread, in order, once their group is durable.
+//! H3  A stop drains: no new requests, running activities get their time, everything queued becomes durable, then a last
+//!     fold hands memory over to the tables.
+//! H4  An error that leaves durability in doubt ends the process; what the disk holds is found out by the next start.
+
+mod folder;
+mod queue;
+mod reader;
+mod release;
+mod thread;
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use everstep_model::{GroupNo, InstanceId, PartitionId, Timestamp};
+use everstep_store::{Error as StoreError, Store, Tables};
+use everstep_worker::{EntityOptions, Worker};
+use tokio::sync::oneshot;
+
+use crate::{
+    client::Client,
+    dispatcher::Dispatcher,
+    partition::{
+        Code, Effect, Input, Options as PartitionOptions, Partition, Request, Response, Ticket,
+    },
+};
+use queue::Queue;
+pub(crate) use reader::folded_history;
+
+/// How a host works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Activities at once, all functions together.
+    pub activities: usize,
+    /// Threads for partitions; 0 for one per core, at most one per partition.
+    pub threads: usize,
+    /// A fold begins when this much log is not folded.
+    pub fold_bytes: u64,
+    /// A fold begins this long after the last.
+    pub fold_interval: Duration,
+    /// Instances may take about this much memory, all partitions together.
+    pub memory_bytes: usize,
+    /// Starts are refused while a partition has this many unanswered requests; other requests at twice that.
+    pub requests: usize,
+    /// How long running activities are waited for when the host stops.
+    pub drain: Duration,
+    /// What each partition is told; its share of the memory is filled in.
+    pub partition: PartitionOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            activities: 1_000,
+            threads: 0,
+            fold_bytes: 64 << 20,
+            fold_interval: Duration::from_secs(60),
+            memory_bytes: 256 << 20,
+            requests: 10_000,
+            drain: Duration::from_secs(10),
+            partition: PartitionOptions::default(),
+        }
+    }
+}
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store could not be opened or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log holds a record that this version cannot read.
+    #[error(
+        "the log of partition {partition} cannot be read: {source}; was it written by a newer version?"
+    )]
+    Record {
+        /// Whose log.
+        partition: u16,
+        /// What is wrong.
+        source: everstep_model::wire::Error,
+    },
+    /// The system gave no thread.
+    #[error("no thread could be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running host. Dropping it stops at once, without draining; what is durable stays.
+pub struct Host<S: Store> {
+    shared: Arc<Shared<S>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    folder: Option<std::thread::JoinHandle<()>>,
+    client: Client,
+}
+
+/// What all threads of a host see.
+pub(crate) struct Shared<S: Store> {
+    pub(crate) store: Arc<S>,
+    pub(crate) worker: Arc<dyn Worker>,
+    pub(crate) options: Options,
+    pub(crate) count: u16,
+    queues: Vec<Queue<Command>>,
+    dispatcher: Mutex<Dispatcher>,
+    /// Effects of groups that are not durable, per partition.
+    effects: Vec<Mutex<VecDeque<(GroupNo, Vec<Effect>)>>>,
+    replies: Vec<Mutex<HashMap<Ticket, oneshot::Sender<Response>>>>,
+    tickets: AtomicU64,
+    /// Requests without an answer, per partition.
+    pending: Vec<AtomicUsize>,
+    runtime: tokio::runtime::Handle,
+    stopping: AtomicBool,
+    ended: AtomicBool,
+    pub(crate) disk_full: AtomicBool,
+    running: AtomicUsize,
+    fold: folder::Signal,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// What a partition thread is told.
+pub(crate) enum Command {
+    /// An input for one of its partitions.
+    Input(PartitionId, Input),
+    /// Hand all its partitions' changes over.
+    HandOver(std::sync::mpsc::Sender<(PartitionId, crate::partition::HandOver)>),
+    /// Leave.
+    End,
+}
+
+/// What partitions ask of the worker's registry.
+struct Registry(Arc<dyn Worker>);
+
+impl Code for Registry {
+    fn identity(&self) -> String {
+        self.0.identity().to_owned()
+    }
+
+    fn entity(&self, name: &str) -> Option<EntityOptions> {
+        self.0.entity_options(name)
+    }
+
+    fn has_activity(&self, name: &str) -> bool {
+        self.0.activity_options(name).is_some()
+    }
+}
+
+impl<S: Store> Host<S> {
+    /// Recovers all partitions and goes on where the last host stopped. Must be called within a tokio runtime; its
+    /// threads run the activities.
+    pub fn start(store: S, worker: Arc<dyn Worker>, options: Options) -> Result<Self, Error> {
+        Self::start_with_clock(store, worker, options, Arc::new(wall_clock))
+    }
+
+    /// The same with another clock, for tests of time.
+    pub fn start_with_clock(
+        store: S,
+        worker: Arc<dyn Worker>,
+        options: Options,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> Result<Self, Error> {
+        let hub = store.hub().clone();
+        let count = hub.partitions;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if options.threads == 0 { cores } else { options.threads }
+            .min(usize::from(count))
+            .max(1);
+        let shared = Arc::new(Shared {
+            store: Arc::new(store),
+            worker: worker.clone(),
+            count,
+            queues: (0..threads).map(|_| Queue::new()).collect(),
+            dispatcher: Mutex::new(Dispatcher::new(options.activities)),
+            effects: (0..count).map(|_| Mutex::default()).collect(),
+            replies: (0..count).map(|_| Mutex::default()).collect(),
+            tickets: AtomicU64::new(0),
+            pending: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            runtime: tokio::runtime::Handle::current(),
+            stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            fold: folder::Signal::default(),
+            clock,
+            options,
+        });
+        let partitions = recover(&shared)?;
+        shared.store.observe(Arc::new(release::Releaser(Arc::downgrade(&shared))));
+        let handles = thread::start(&shared, partitions).map_err(Error::Thread)?;
+        let folder = folder::start(&shared).map_err(Error::Thread)?;
+        reader::wake(&shared);
+        let client = Client::new(shared.clone());
+        Ok(Self { shared, threads: handles, folder: Some(folder), client })
+    }
+
+    /// A handle for clients; cheap to clone.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Other code has registered with the worker: what waited for it goes on, what was parked is tried again.
+    pub fn code_changed(&self) {
+        self.shared.dispatcher().code_changed(|name| self.shared.limit_of(name));
+        for partition in 0..self.shared.count {
+            self.shared.send(PartitionId(partition), Input::CodeChanged);
+        }
+        self.shared.run_activities();
+    }
+
+    /// Moves everything in memory into the tables.
+    pub async fn fold(&self) -> Result<(), StoreError> {
+        let shared = self.shared.clone();
+        let done = self.shared.runtime.spawn_blocking(move || folder::fold(&shared)).await;
+        done.expect("a fold does not panic")
+    }
+
+    /// Stops: refuses new work, waits for running activities, folds, and closes the store.
+    pub async fn stop(mut self) -> Result<(), StoreError> {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        let until = tokio::time::Instant::now() + self.shared.options.drain;
+        while self.shared.running.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < until
+        {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let folded = self.fold().await;
+        self.end();
+        let shared = self.shared.clone();
+        let closed = self
+            .shared
+            .runtime
+            .spawn_blocking(move || shared.store.close())
+            .await
+            .expect("closing does not panic");
+        folded.and(closed)
+    }
+
+    fn end(&mut self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.shared.fold.end();
+        self.shared.queues.iter().for_each(|queue| queue.push(Command::End));
+        for handle in self.threads.drain(..).chain(self.folder.take()) {
+            if handle.join().is_err() {
+                tracing::error!("a thread of the host ended in a panic");
+            }
+        }
+    }
+}
+
+impl<S: Store> Drop for Host<S> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<S: Store> Shared<S> {
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(crate) fn send(&self, partition: PartitionId, input: Input) {
+        self.queue(partition).push(Command::Input(partition, input));
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// A partition for an instance whose id is made: one after the other.
+    pub(crate) fn next_partition(&self) -> PartitionId {
+        PartitionId((self.tickets.load(Ordering::Relaxed) % u64::from(self.count)) as u16)
+    }
+
+    pub(crate) fn place_of(&self, key: crate::dispatcher::Key) -> crate::dispatcher::Place {
+        self.dispatcher().place(key)
+    }
+
+    fn queue(&self, partition: PartitionId) -> &Queue<Command> {
+        &self.queues[usize::from(partition.0) % self.queues.len()]
+    }
+
+    fn dispatcher(&self) -> MutexGuard<'_, Dispatcher> {
+        self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limit_of(&self, name: &str) -> Option<usize> {
+        let options = self.worker.activity_options(name)?;
+        Some(options.concurrency.unwrap_or(usize::MAX))
+    }
+
+    /// Asks a partition and waits for the answer.
+    pub(crate) async fn ask(&self, partition: PartitionId, request: Request) -> Response {
+        let slot = usize::from(partition.0);
+        let waits = matches!(request, Request::Wait(_));
+        if let Some(refusal) = self.refusal(slot, &request) {
+            return refusal;
+        }
+        let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.replies[slot]).insert(ticket, sender);
+        if !waits {
+            self.pending[slot].fetch_add(1, Ordering::Relaxed);
+        }
+        self.send(partition, Input::Request(ticket, request));
+        let guard = Pending {
+            counter: (!waits).then(|| &self.pending[slot]),
+            replies: &self.replies[slot],
+            ticket,
+        };
+        let response = receiver.await.unwrap_or(Response::Busy);
+        drop(guard);
+        response
+    }
+
+    /// Admission is at the sources: what is let in is never refused later.
+    fn refusal(&self, slot: usize, request: &Request) -> Option<Response> {
+        let reads = matches!(
+            request,
+            Request::Get(_)
+                | Request::Wait(_)
+                | Request::History(_)
+                | Request::Why(_)
+                | Request::Overlay(..)
+                | Request::Counts
+                | Request::Payload(_)
+        );
+        if reads {
+            return None;
+        }
+        let pending = self.pending[slot].load(Ordering::Relaxed);
+        let frees = matches!(
+            request,
+            Request::Terminate(..) | Request::Purge(..) | Request::PurgeListed(_)
+        );
+        let full = match request {
+            Request::Start(..) => {
+                let lag = self.store.pressure().unfolded_bytes > 3 * self.options.fold_bytes;
+                lag || pending >= self.options.requests
+            }
+            _ => pending >= 2 * self.options.requests,
+        };
+        let stopped = self.stopping.load(Ordering::Relaxed)
+            || (self.disk_full.load(Ordering::Relaxed) && !frees);
+        (stopped || (full && !frees)).then_some(Response::Busy)
+    }
+
+    fn answer(&self, partition: PartitionId, ticket: Ticket, response: Response) {
+        let sender = lock(&self.replies[usize::from(partition.0)]).remove(&ticket);
+        if let Some(sender) = sender {
+            // Who asked may have gone away; the answer is for nobody then.
+            drop(sender.send(response));
+        }
+    }
+}
+
+/// Gives the place of a request back, also when the asking future is dropped.
+struct Pending<'a> {
+    counter: Option<&'a AtomicUsize>,
+    replies: &'a Mutex<HashMap<Ticket, oneshot::Sender<Response>>>,
+    ticket: Ticket,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(counter) = self.counter {
+            counter.fetch_sub(1, Ordering::Relaxed);
+        }
+        lock(self.replies).remove(&self.ticket);
+    }
+}
+
+/// Builds all partitions from the tables and the records after them.
+fn recover<S: Store>(shared: &Arc<Shared<S>>) -> Result<Vec<Partition>, Error> {
+    let store = &shared.store;
+    let code: Arc<dyn Code> = Arc::new(Registry(shared.worker.clone()));
+    let mut options = shared.options.partition.clone();
+    options.memory_bytes = shared.options.memory_bytes / usize::from(shared.count);
+    let mut partitions = BTreeMap::new();
+    for applied in store.tables().applied()? {
+        let id = applied.partition;
+        store.acquire(id)?;
+        let turns = shared.worker.turns(id);
+        let mut partition =
+            Partition::new(id, store.hub(), store.mode(), options.clone(), code.clone(), turns);
+        partition.restore(&applied).map_err(|source| Error::Record { partition: id.0, source })?;
+        partitions.insert(id, partition);
+    }
+    let ids: Vec<_> = partitions.keys().copied().collect();
+    let mut failed: Option<Error> = None;
+    store.recover(&ids, &mut |record| {
+        let Some(partition) = partitions.get_mut(&record.partition).filter(|_| failed.is_none())
+        else {
+            return;
+        };
+        let mut unreadable = None;
+        let mut find = |iid| match store.tables().row(iid) {
+            Ok(row) => row,
+            Err(error) => {
+                unreadable = Some(error);
+                None
+            }
+        };
+        let replayed = partition.replay(&record.bytes, &mut find);
+        failed = match (unreadable, replayed) {
+            (Some(error), _) => Some(error.into()),
+            (None, Err(source)) => Some(Error::Record { partition: record.partition.0, source }),
+            (None, Ok(())) => None,
+        };
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(partitions.into_values().collect()),
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    Timestamp::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The partition of an id.
+pub(crate) fn home<S: Store>(shared: &Shared<S>, id: &InstanceId) -> PartitionId {
+    id.partition(shared.count)
+}

@@ -1,0 +1,151 @@
+//! The threads that drive partitions.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use everstep_model::{PartitionId, Timestamp};
+use everstep_store::Store;
+
+use super::{Command, Shared, lock, reader};
+use crate::partition::{HandOver, Input, Output, Partition};
+
+/// Groups of one partition that may be on their way to the disk at once.
+const GROUPS_IN_FLIGHT: u64 = 2;
+/// The longest sleep: a wall clock that jumps is noticed after this time.
+const SLEEP: Duration = Duration::from_secs(1);
+
+type HandOverTo = std::sync::mpsc::Sender<(PartitionId, HandOver)>;
+
+/// Starts the threads and shares the partitions out.
+pub(super) fn start<S: Store>(
+    shared: &Arc<Shared<S>>,
+    partitions: Vec<Partition>,
+) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
+    let count = shared.queues.len();
+    let mut shares: Vec<Vec<Partition>> = (0..count).map(|_| Vec::new()).collect();
+    for partition in partitions {
+        shares[usize::from(partition.id().0) % count].push(partition);
+    }
+    let spawn = |(number, share)| {
+        let driver = Driver {
+            shared: shared.clone(),
+            number,
+            partitions: share,
+            out: Vec::new(),
+            hand_over: None,
+        };
+        thread::Builder::new().name(format!("everstep-{number}")).spawn(move || driver.run())
+    };
+    shares.into_iter().enumerate().map(spawn).collect()
+}
+
+struct Driver<S: Store> {
+    shared: Arc<Shared<S>>,
+    number: usize,
+    partitions: Vec<Partition>,
+    out: Vec<Output>,
+    /// Partitions that have yet to hand over, and to whom.
+    hand_over: Option<(HandOverTo, Vec<PartitionId>)>,
+}
+
+impl<S: Store> Driver<S> {
+    fn run(mut self) {
+        let mut commands = Vec::new();
+        let now = self.shared.now();
+        for index in 0..self.partitions.len() {
+            self.partitions[index].resume(now, &mut self.out);
+            self.perform(index);
+        }
+        loop {
+            self.shared.queues[self.number].take(&mut commands);
+            let now = self.shared.now();
+            for command in commands.drain(..) {
+                match command {
+                    Command::Input(id, input) => self.input(now, id, input),
+                    Command::HandOver(to) => {
+                        self.hand_over =
+                            Some((to, self.partitions.iter().map(Partition::id).collect()));
+                    }
+                    Command::End => return,
+                }
+            }
+            let idle = self.take_turns(now);
+            self.give(now);
+            if idle {
+                let most =
+                    self.next_alarm().map_or(SLEEP, |at| at.since(self.shared.now()).min(SLEEP));
+                self.shared.queues[self.number].wait(most);
+            }
+        }
+    }
+
+    fn input(&mut self, now: Timestamp, id: PartitionId, input: Input) {
+        let threads = self.shared.queues.len();
+        let index = usize::from(id.0) / threads;
+        self.partitions[index].step(now, input, &mut self.out);
+        if !self.out.is_empty() {
+            self.perform(index);
+        }
+    }
+
+    /// Lets every partition that may close a group do so; tells whether nothing is left to do.
+    fn take_turns(&mut self, now: Timestamp) -> bool {
+        let mut idle = true;
+        for index in 0..self.partitions.len() {
+            let partition = &mut self.partitions[index];
+            if partition.next_alarm().is_some_and(|at| at <= now) {
+                partition.step(now, Input::Tick, &mut self.out);
+            }
+            if partition.has_work() && partition.in_flight() < GROUPS_IN_FLIGHT {
+                partition.close_group(now, &mut self.out);
+                idle &= !partition.has_work() || partition.in_flight() >= GROUPS_IN_FLIGHT;
+            }
+            self.perform(index);
+        }
+        idle
+    }
+
+    /// Hands over what the folder asked for, as soon as a partition is between two groups.
+    fn give(&mut self, now: Timestamp) {
+        let Some((to, mut left)) = self.hand_over.take() else { return };
+        for index in 0..self.partitions.len() {
+            let partition = &mut self.partitions[index];
+            if !left.contains(&partition.id()) {
+                continue;
+            }
+            if partition.has_open_group() && partition.in_flight() < GROUPS_IN_FLIGHT {
+                partition.close_group(now, &mut self.out);
+            }
+            if !partition.has_open_group() {
+                left.retain(|id| *id != partition.id());
+                // The folder may have given up; the changes are in the log and come with the next start.
+                drop(to.send((partition.id(), partition.hand_over())));
+            }
+            self.perform(index);
+        }
+        if !left.is_empty() {
+            self.hand_over = Some((to, left));
+        }
+    }
+
+    fn next_alarm(&self) -> Option<Timestamp> {
+        self.partitions.iter().filter_map(Partition::next_alarm).min()
+    }
+
+    fn perform(&mut self, index: usize) {
+        let id = self.partitions[index].id();
+        for output in self.out.drain(..) {
+            match output {
+                Output::Append(record, effects) => {
+                    lock(&self.shared.effects[usize::from(id.0)])
+                        .push_back((record.group, effects));
+                    self.shared.store.append(record);
+                }
+                Output::Reply(ticket, response) => self.shared.answer(id, ticket, response),
+                Output::Load(ids) => reader::load(&self.shared, id, ids),
+                Output::LoadHistory(instance, iid, execution) => {
+                    reader::load_history(&self.shared, id, instance, iid, execution)
+                }
+            }
+        }
+    }
+}

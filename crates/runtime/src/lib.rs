@@ -1,0 +1,17 @@
+//! The loop around the engine.
+//!
+//! *Take what came in, let instances take their turns, append the group, release what is durable.* A
+//! [`partition::Partition`] is that loop as a deterministic machine; a [`Host`] drives all partitions of a hub with
+//! threads, a store and a worker; a [`Client`] asks them.
+//!
+//! Start at [`Host::start`], then [`partition`].
+
+mod client;
+mod dispatcher;
+mod host;
+pub mod partition;
+mod row;
+pub mod why;
+
+pub use client::{Bulk, Client, Error as ClientError, Listed, Raised, StartOptions, View};
+pub use host::{Error, Host, Options};

@@ -1,0 +1,204 @@
+//! What goes into a partition and what comes out of it.
+
+use std::sync::Arc;
+
+use everstep_engine::Instance;
+use everstep_model::{
+    Envelope, Event, EventId, ExecutionId, Failure, GroupNo, Iid, InstanceId, Operation, Outcome,
+    PartitionId, PayloadRef, Position, Start, Status, Timestamp, Value,
+};
+use everstep_store::{Cursor, Filter, Fold, Order, Record, Row};
+use everstep_worker::{ActivityCall, EntityBatch, EntityReply, TurnReply};
+
+/// Names a question until it is answered; given by whoever asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// All that can happen to a partition.
+#[derive(Debug)]
+pub enum Input {
+    /// A client asks.
+    Request(Ticket, Request),
+    /// Messages from another partition, each with the place where it was made.
+    Messages(Vec<(Position, Envelope)>),
+    /// A receiver has made messages up to this position part of its durable state.
+    Acknowledged(PartitionId, Position),
+    /// An attempt of an activity ended.
+    ActivityEnded {
+        /// Who called.
+        instance: InstanceId,
+        /// The execution that called.
+        execution: u32,
+        /// The call.
+        task: EventId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// An entity ran its operations beside the partition.
+    EntityEnded(InstanceId, EntityReply),
+    /// A worker in another process answers a turn.
+    TurnAnswered(InstanceId, TurnReply),
+    /// Rows that were asked for; `None` where there is no instance.
+    Loaded(Vec<(InstanceId, Option<Row>)>),
+    /// A history that was asked for, as far as it is folded, with all values at hand.
+    History(InstanceId, u32, Vec<Event>),
+    /// Instances that need attention: their folded rows have a wake time.
+    Due(Vec<(InstanceId, Timestamp)>),
+    /// Groups up to this one are durable.
+    Durable(GroupNo),
+    /// The fold of this number is in the tables.
+    Folded(u64),
+    /// Other code has registered.
+    CodeChanged,
+    /// Time has passed.
+    Tick,
+}
+
+/// What a client asks of one instance.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Start an orchestration; without an id one is made.
+    Start(Option<InstanceId>, Box<Start>),
+    /// Raise an event.
+    Raise {
+        /// For whom.
+        instance: InstanceId,
+        /// Its name.
+        name: String,
+        /// What it carries.
+        input: Value,
+        /// Counts once; empty for none.
+        key: String,
+    },
+    /// Signal an entity.
+    Signal(InstanceId, Box<Operation>),
+    /// Hold an instance.
+    Suspend(InstanceId, String),
+    /// Let it go on.
+    Resume(InstanceId, String),
+    /// End it, and its children if the flag says so.
+    Terminate(InstanceId, String, bool),
+    /// Run the failed part again.
+    Rewind(InstanceId, String),
+    /// Try a parked instance again.
+    Unpark(InstanceId),
+    /// Remove an instance that has ended, or any if the flag says so.
+    Purge(InstanceId, bool),
+    /// Remove an entity that holds nothing.
+    PurgeEmpty(InstanceId),
+    /// The bytes of a value that is stored apart and may not be folded.
+    Payload(PayloadRef),
+    /// Remove instances that a list showed as ended; those that run again stay.
+    PurgeListed(Vec<Row>),
+    /// What is known of it.
+    Get(InstanceId),
+    /// The same, once it has ended.
+    Wait(InstanceId),
+    /// Its history.
+    History(InstanceId),
+    /// Why it does not go on.
+    Why(InstanceId),
+    /// Its unfolded rows that match.
+    Overlay(Box<Filter>, Order, Option<Cursor>, usize),
+    /// How many instances there are, by kind, name and status.
+    Counts,
+}
+
+/// What a client hears.
+#[derive(Debug, Clone)]
+pub enum Response {
+    /// The execution began.
+    Started(InstanceId, ExecutionId),
+    /// An instance of that id stands in the way.
+    AlreadyExists(Status),
+    /// It is durable; it takes effect in its turn.
+    Accepted,
+    /// There is no such instance.
+    NotFound,
+    /// The instance has ended, or has not: the request does not fit this status.
+    WrongStatus(Status),
+    /// What is known of it.
+    Instance(Box<Instance>),
+    /// Not in memory and not changed since it was folded: the tables know it.
+    AskTables,
+    /// How many were removed.
+    Purged(u64),
+    /// Unfolded events: the index of the first, and the events; what is before is in the tables.
+    History {
+        /// The instance.
+        iid: Iid,
+        /// The execution.
+        execution: u32,
+        /// The index of the first event given.
+        first: u32,
+        /// The events, with values that are stored apart left as references unless unfolded.
+        events: Vec<Event>,
+    },
+    /// Why it does not go on.
+    Why(Box<crate::why::Facts>),
+    /// Unfolded rows that match, and all numbers that the tables must not answer for.
+    Overlay(Vec<Row>, Vec<Iid>),
+    /// The bytes of a value.
+    Payload(bytes::Bytes),
+    /// Counts by kind, name and status.
+    Counts(Vec<(everstep_model::Kind, String, Status, u64)>),
+    /// Too much is queued; ask again.
+    Busy,
+    /// The request cannot be carried out.
+    Refused(Failure),
+}
+
+/// What a partition wants done at once: nothing of it can be noticed outside the host.
+#[derive(Debug)]
+pub enum Output {
+    /// Make a group durable, then release its effects in order.
+    Append(Record, Vec<Effect>),
+    /// Answer; everything it tells is durable.
+    Reply(Ticket, Response),
+    /// Read rows.
+    Load(Vec<InstanceId>),
+    /// Read the folded history of an execution.
+    LoadHistory(InstanceId, Iid, u32),
+}
+
+/// What happens in the world once its group is durable. Losing one costs time and never correctness.
+#[derive(Debug)]
+pub enum Effect {
+    /// Run an attempt of an activity.
+    Activity(Box<Dispatch>),
+    /// Drop attempts that are queued.
+    DropActivities(Iid),
+    /// Run operations of an entity.
+    Entity(Box<EntityBatch>),
+    /// Hand a message to another partition.
+    Send(PartitionId, Position, Envelope),
+    /// Tell a partition that its messages arrived.
+    Acknowledge(PartitionId, Position),
+    /// Answer a client.
+    Reply(Ticket, Response),
+}
+
+/// An attempt of an activity on its way to a worker.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// Who called.
+    pub iid: Iid,
+    /// The execution that called.
+    pub execution: u32,
+    /// How often it took its process down.
+    pub strikes: u32,
+    /// What to run.
+    pub call: ActivityCall,
+}
+
+/// A fold that a partition hands over.
+#[derive(Debug)]
+pub struct HandOver {
+    /// Names it.
+    pub number: u64,
+    /// What goes into the tables.
+    pub fold: Fold,
+}
+
+/// The name of a function, shared.
+pub type Name = Arc<str>;
