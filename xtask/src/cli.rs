@@ -1,0 +1,156 @@
+//! What can be typed after `cargo xtask`.
+
+use std::ffi::OsString;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+
+use crate::{
+    ci::{self, Step},
+    counts::Counts,
+    process::{self, Tool, say},
+    tidy,
+    tree::{self, Tree},
+};
+
+/// Build tasks of the Everstep repository.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that has to hold before a change lands: all steps in order, or only those named.
+    Ci {
+        /// Steps to run instead of all.
+        steps: Vec<Step>,
+    },
+    /// The rules of the repository that no compiler knows: dependency arrows, module heads, links, decisions.
+    Tidy,
+    /// All tests, or those of one part.
+    Test {
+        /// A folder of crates/, `xtask`, or `doc` for the examples in the documentation.
+        part: Option<String>,
+        /// Handed to the test runner, for example a part of a test's name.
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// The deterministic simulator: `--seeds N --from S`, `--seed N`, `--planted`.
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Handed to the simulator.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// Handed to the benchmarks.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// The kill loop: `--minutes N`, `--dir DIR`.
+    #[command(disable_help_flag = true)]
+    Torture {
+        /// Handed to the kill loop.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.task {
+            Task::Ci { steps } => ci::run(&steps),
+            Task::Tidy => tidy::run(),
+            Task::Test { part, args } => test(part.as_deref(), &args),
+            Task::Sim { args } => forward("everstep-sim", None, &args),
+            Task::Bench { args } => forward("everstep-bench", Some("run"), &args),
+            Task::Torture { args } => forward("everstep-bench", Some("torture"), &args),
+        }
+    }
+}
+
+/// Builds a package's binary for speed and runs it where the caller stands, so that relative paths mean what they say.
+fn forward(package: &str, subcommand: Option<&str>, args: &[OsString]) -> anyhow::Result<()> {
+    let cargo = Tool::cargo(&["run", "--quiet", "--release", "--package", package, "--"]);
+    cargo.args(subcommand).args(args).here().run()
+}
+
+fn test(part: Option<&str>, args: &[OsString]) -> anyhow::Result<()> {
+    let counts = match part {
+        None => {
+            process::tests(&["--workspace"], args)? + process::doc_tests(&["--workspace"], args)?
+        }
+        Some("doc") => process::doc_tests(&["--workspace"], args)?,
+        Some(part) => test_part(&package_of(part, &Tree::read(&tree::root())?)?, args)?,
+    };
+    say(&format!("tests: {counts}"));
+    Ok(())
+}
+
+fn test_part(package: &Package, args: &[OsString]) -> anyhow::Result<Counts> {
+    let select = ["--package", package.name.as_str()];
+    let counts = process::tests(&select, args)?;
+    match package.kind {
+        PackageKind::Library => Ok(counts + process::doc_tests(&select, args)?),
+        PackageKind::Binary => Ok(counts),
+    }
+}
+
+struct Package {
+    name: String,
+    kind: PackageKind,
+}
+
+enum PackageKind {
+    Library,
+    Binary,
+}
+
+/// The package in `crates/PART`, or the build tasks themselves.
+fn package_of(part: &str, tree: &Tree) -> anyhow::Result<Package> {
+    let folder = if part == "xtask" { part.to_owned() } else { format!("crates/{part}") };
+    let Some(manifest) = tree.text(&format!("{folder}/Cargo.toml")) else {
+        let parts: Vec<&str> = tree.crates().map(|manifest| manifest.folder).collect();
+        bail!("there is no part `{part}`; the parts are doc, xtask, {}", parts.join(", "));
+    };
+    let name = tidy::manifest::package_name(manifest)
+        .with_context(|| format!("{folder}/Cargo.toml has no name"))?;
+    let has_library = tree.text(&format!("{folder}/src/lib.rs")).is_some();
+    let kind = if has_library { PackageKind::Library } else { PackageKind::Binary };
+    Ok(Package { name: name.to_owned(), kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_forwarded_commands_pass_through() {
+        let cli = Cli::try_parse_from(["xtask", "bench", "--quick", "--json", "out.json"])
+            .expect("parses");
+        let Task::Bench { args } = cli.task else { panic!("another task: {cli:?}") };
+        assert_eq!(args, ["--quick", "--json", "out.json"]);
+    }
+
+    #[test]
+    fn an_unknown_part_is_told_the_known_ones() {
+        let tree =
+            Tree::of(&[("crates/model/Cargo.toml", "[package]\nname = \"everstep-model\"\n")]);
+        let error =
+            package_of("modle", &tree).map(|package| package.name).expect_err("no such part");
+        assert_eq!(error.to_string(), "there is no part `modle`; the parts are doc, xtask, model");
+        assert_eq!(package_of("model", &tree).expect("is there").name, "everstep-model");
+    }
+}
