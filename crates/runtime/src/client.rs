@@ -529,7 +529,7 @@ impl Client {
         for partition in (0..self.0.count()).map(PartitionId) {
             if let Response::Counts(counts) = self.0.ask(partition, Request::Counts).await {
                 counts.into_iter().for_each(|(kind, name, status, count)| {
-                    *sums.entry((kind, name, status)).or_default() += count
+                    *sums.entry((kind, name, status)).or_default() += count;
                 });
             }
         }

@@ -28,7 +28,7 @@ struct Hand {
 }
 
 impl Worker for Hand {
-    fn identity(&self) -> &str {
+    fn identity(&self) -> &'static str {
         "1"
     }
 
@@ -340,5 +340,30 @@ async fn a_failed_instance_is_rewound() {
     client.rewind(&fails, "again").await.unwrap();
     assert_eq!(client.wait(&fails).await.unwrap().status, Status::Failed);
     assert_eq!(calls.load(Ordering::Relaxed), 2, "the failed call ran again");
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_shows_the_newest_state_of_an_entity_that_was_folded_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let store = everstep_store_embedded::open_embedded(
+            folder.path(),
+            &everstep_store::HubOptions::new("test", 4),
+            everstep_store_embedded::LoggedOptions::default(),
+        );
+        Host::start(store.unwrap(), Arc::new(Hand::default()), Options::default()).unwrap()
+    };
+    let counter = id("@counter@k");
+    let host = open();
+    host.client().signal(&counter, "add", "2".into(), "").await.unwrap();
+    host.stop().await.unwrap();
+    let host = open();
+    host.client().signal(&counter, "add", "3".into(), "").await.unwrap();
+    let page = host.client().list(&Filter::default(), Order::OldestFirst, None, 10).await.unwrap();
+    let states: Vec<_> = page.rows.iter().map(|view| text(view.output.as_ref())).collect();
+    assert_eq!(states, ["5"]);
+    let counts = host.client().counts().await.unwrap();
+    assert_eq!(counts.iter().map(|(.., count)| *count).sum::<u64>(), 1);
     host.stop().await.unwrap();
 }

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Deletions and space are worked off in steps, with a pause for others between them.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How often the tables are asked for timers that come into sight.
-const REFILL: Duration = Duration::from_secs(240);
+const REFILL: Duration = Duration::from_mins(4);
 
 /// Tells the folder to end.
 #[derive(Debug, Default)]

@@ -63,7 +63,7 @@ impl Default for Options {
             activities: 1_000,
             threads: 0,
             fold_bytes: 64 << 20,
-            fold_interval: Duration::from_secs(60),
+            fold_interval: Duration::from_mins(1),
             memory_bytes: 256 << 20,
             requests: 10_000,
             drain: Duration::from_secs(10),
@@ -101,6 +101,9 @@ pub struct Host<S: Store> {
     client: Client,
 }
 
+/// Effects by the group that must be durable first.
+type Unreleased = VecDeque<(GroupNo, Vec<Effect>)>;
+
 /// What all threads of a host see.
 pub(crate) struct Shared<S: Store> {
     pub(crate) store: Arc<S>,
@@ -110,7 +113,7 @@ pub(crate) struct Shared<S: Store> {
     queues: Vec<Queue<Command>>,
     dispatcher: Mutex<Dispatcher>,
     /// Effects of groups that are not durable, per partition.
-    effects: Vec<Mutex<VecDeque<(GroupNo, Vec<Effect>)>>>,
+    effects: Vec<Mutex<Unreleased>>,
     replies: Vec<Mutex<HashMap<Ticket, oneshot::Sender<Response>>>>,
     tickets: AtomicU64,
     /// Requests without an answer, per partition.
@@ -173,7 +176,7 @@ impl<S: Store> Host<S> {
             .max(1);
         let shared = Arc::new(Shared {
             store: Arc::new(store),
-            worker: worker.clone(),
+            worker,
             count,
             queues: (0..threads).map(|_| Queue::new()).collect(),
             dispatcher: Mutex::new(Dispatcher::new(options.activities)),

@@ -83,10 +83,10 @@ impl<S: Store> Shared<S> {
                 Effect::DropActivities(iid) => self.dispatcher().drop_queued(iid),
                 Effect::Entity(batch) => self.run_entity(partition, *batch),
                 Effect::Send(to, at, envelope) => {
-                    self.send(to, Input::Messages(vec![(at, envelope)]))
+                    self.send(to, Input::Messages(vec![(at, envelope)]));
                 }
                 Effect::Acknowledge(source, at) => {
-                    self.send(source, Input::Acknowledged(partition, at))
+                    self.send(source, Input::Acknowledged(partition, at));
                 }
                 Effect::Reply(ticket, response) => self.answer(partition, ticket, response),
             }

@@ -143,7 +143,7 @@ impl<S: Store> Driver<S> {
                 Output::Reply(ticket, response) => self.shared.answer(id, ticket, response),
                 Output::Load(ids) => reader::load(&self.shared, id, ids),
                 Output::LoadHistory(instance, iid, execution) => {
-                    reader::load_history(&self.shared, id, instance, iid, execution)
+                    reader::load_history(&self.shared, id, instance, iid, execution);
                 }
             }
         }

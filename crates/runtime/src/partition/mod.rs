@@ -63,7 +63,7 @@ impl Default for Options {
             group_turns: 4096,
             turn_messages: 512,
             memory_bytes: 32 << 20,
-            horizon: Duration::from_secs(600),
+            horizon: Duration::from_mins(10),
         }
     }
 }
@@ -235,7 +235,7 @@ impl Partition {
         match input {
             Input::Request(ticket, request) => self.request(ticket, request, out),
             Input::Messages(messages) => {
-                messages.into_iter().for_each(|(at, envelope)| self.receive(at, envelope, out))
+                messages.into_iter().for_each(|(at, envelope)| self.receive(at, envelope, out));
             }
             Input::Acknowledged(partition, upto) => {
                 let first = Position { partition: self.id, group: GroupNo(0), index: 0 };
@@ -252,7 +252,7 @@ impl Partition {
             Input::EntityEnded(instance, reply) => self.entity_ended(&instance, reply),
             Input::TurnAnswered(instance, reply) => self.turn_answered(&instance, reply, out),
             Input::Loaded(rows) => {
-                rows.into_iter().for_each(|(id, row)| self.loaded(&id, row, out))
+                rows.into_iter().for_each(|(id, row)| self.loaded(&id, row, out));
             }
             Input::History(id, folded, events) => self.history_loaded(&id, folded, events, out),
             Input::Due(due) => due.into_iter().for_each(|(id, at)| self.alarm(at, id, Rings::Look)),
@@ -462,7 +462,7 @@ impl Partition {
             Body::Operation(_) | Body::Lock(_) => {
                 let iid = self.new_iid();
                 let instance = Instance::new(iid, to.clone(), self.now);
-                self.know(instance);
+                self.know(Known::new(instance));
                 self.commit(
                     to,
                     Commit { iid, created: Some(to.clone()), now: self.now, ..Commit::default() },
@@ -508,7 +508,7 @@ impl Partition {
         if let everstep_engine::StartOutcome::Begun(commit) = &outcome {
             if existing.is_none() {
                 let iid = self.new_iid();
-                self.know(Instance::new(iid, id.clone(), self.now));
+                self.know(Known::new(Instance::new(iid, id.clone(), self.now)));
             }
             let scheduled = commit.events.iter().find_map(|event| match event {
                 Event::Started(started) => started.scheduled,
@@ -552,10 +552,9 @@ impl Partition {
         }
     }
 
-    fn know(&mut self, instance: Instance) {
-        self.ids.insert(instance.iid, instance.id.clone());
-        let id = instance.id.clone();
-        let known = Known::new(instance);
+    fn know(&mut self, known: Known) {
+        let id = known.instance.id.clone();
+        self.ids.insert(known.instance.iid, id.clone());
         self.weight += known.weight();
         self.slots.insert(id, Slot::Known(Box::new(known)));
     }
@@ -581,18 +580,24 @@ impl Partition {
             return;
         };
         if let Some(row) = row {
-            self.know(crate::row::instance(&row));
+            self.know(Known::stored(crate::row::instance(&row)));
         }
         for waiting in waiting {
             match waiting {
-                Waiting::Message(message) => match self.slots.contains_key(id) {
-                    true => self.deliver(id, message, out),
-                    false => self.deliver_to_nobody(id, message),
-                },
-                Waiting::Request(ticket, request) => match self.slots.contains_key(id) {
-                    true => self.request(ticket, request, out),
-                    false => self.request_to_nobody(ticket, request),
-                },
+                Waiting::Message(message) => {
+                    if self.slots.contains_key(id) {
+                        self.deliver(id, message, out)
+                    } else {
+                        self.deliver_to_nobody(id, message)
+                    }
+                }
+                Waiting::Request(ticket, request) => {
+                    if self.slots.contains_key(id) {
+                        self.request(ticket, request, out)
+                    } else {
+                        self.request_to_nobody(ticket, request)
+                    }
+                }
                 Waiting::Parcel(number) => self.unpack(number, out),
                 Waiting::Look => self.look(id),
             }

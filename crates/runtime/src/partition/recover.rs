@@ -56,7 +56,7 @@ impl Partition {
     fn replay_commit(&mut self, commit: &Commit, find: FindRow<'_>) {
         self.instances = self.instances.max(commit.iid.counter());
         if let Some(id) = &commit.created {
-            self.know(Instance::new(commit.iid, id.clone(), commit.now));
+            self.know(Known::new(Instance::new(commit.iid, id.clone(), commit.now)));
         }
         let Some(id) = self.id_of(commit.iid, find) else {
             panic!(
@@ -88,7 +88,7 @@ impl Partition {
             return Some(id.clone());
         }
         let row = find(iid)?;
-        self.know(crate::row::instance(&row));
+        self.know(Known::stored(crate::row::instance(&row)));
         Some(row.id)
     }
 

@@ -65,7 +65,7 @@ impl Partition {
             None if is_new => self.request_to_nobody(ticket, request),
             // What only reads need not come into memory.
             None if matches!(request, Request::Get(_) | Request::History(_)) => {
-                self.reply(ticket, Response::AskTables)
+                self.reply(ticket, Response::AskTables);
             }
             None => self.load(&id, Waiting::Request(ticket, request), out),
         }

@@ -99,11 +99,17 @@ impl Tail {
 }
 
 impl Known {
+    /// An instance whose row was read.
+    pub(crate) fn stored(instance: Instance) -> Self {
+        Self { counted: true, ..Self::new(instance) }
+    }
+
+    /// An instance that no row shows yet.
     pub(crate) fn new(instance: Instance) -> Self {
         Self {
             tail: Tail::after(instance.execution, instance.history_len),
             seen: instance.history_len,
-            counted: instance.execution > 0,
+            counted: false,
             instance,
             mail: VecDeque::new(),
             queued: false,

@@ -308,10 +308,7 @@ impl Partition {
         incoming.extend(fresh);
         let now = present(wall, &known.instance, &incoming);
         let turn = begin_entity(&known.instance, &limits, now, incoming);
-        let reply = match turn.operations.is_empty() {
-            true => None,
-            false => Some(batch(known, &turn)),
-        };
+        let reply = if turn.operations.is_empty() { None } else { Some(batch(known, &turn)) };
         let answer = match reply {
             Some(batch) => answer(self.turns.entity(&batch)),
             None => {
