@@ -356,7 +356,7 @@ impl Partition {
             if known.mail.is_empty() {
                 continue;
             }
-            let accepted = known.mail.drain(..).collect();
+            let accepted = std::mem::take(&mut known.mail).into();
             let commit =
                 Commit { iid: known.instance.iid, now: self.now, accepted, ..Commit::default() };
             self.commit(&id, commit);

@@ -35,7 +35,11 @@ impl Partition {
             return;
         }
         known.busy = Busy::No;
-        let mail: Vec<Message> = known.mail.drain(..most.min(known.mail.len())).collect();
+        // Taken whole when possible: an instance that waits keeps no empty buffers.
+        let mail: Vec<Message> = match known.mail.len() <= most {
+            true => std::mem::take(&mut known.mail).into(),
+            false => known.mail.drain(..most).collect(),
+        };
         let more = !known.mail.is_empty();
         let mut incoming: Vec<Incoming> = Vec::with_capacity(mail.len());
         if !known.instance.inbox.is_empty() && restart_needed(&known.instance, &mail) {
@@ -114,7 +118,7 @@ impl Partition {
         let Decision { actions, custom_status, wait } = decision;
         let decided = Decided { actions, custom_status, wait };
         let finished = finish(&known.instance, &limits, turn, decided, &mut || next_id.clone());
-        known.unseen.clear();
+        known.unseen = Vec::new();
         let continues = finished.next.is_some();
         self.commit(id, finished.commit);
         if let Some(known) = self.known(id) {
@@ -483,15 +487,16 @@ fn no_next() -> everstep_model::ExecutionId {
 /// Asks the worker for a turn. `folded` is the part of the history that was read for it.
 fn ask(turns: &mut dyn Turns, known: &Known, turn: &Turn, folded: Option<&[Event]>) -> TurnReply {
     let instance = &known.instance;
-    let mut events = known.unseen.clone();
-    events.extend(turn.events.iter().cloned());
-    let before;
-    let history = match folded {
-        None => History::Seen(known.seen),
+    let (before, joined);
+    let (history, events) = match folded {
+        None if known.unseen.is_empty() => (History::Seen(known.seen), &*turn.events),
+        None => {
+            joined = [&*known.unseen, &*turn.events].concat();
+            (History::Seen(known.seen), &*joined)
+        }
         Some(folded) => {
             before = whole_history(known, folded);
-            events = turn.events.clone();
-            History::Full(&before)
+            (History::Full(&before), &*turn.events)
         }
     };
     turns.turn(&TurnRequest {
@@ -501,7 +506,7 @@ fn ask(turns: &mut dyn Turns, known: &Known, turn: &Turn, folded: Option<&[Event
         execution_id: &instance.execution_id,
         name: &instance.name,
         history,
-        events: &events,
+        events,
     })
 }
 

@@ -18,7 +18,7 @@ use super::{
 use crate::disk::{Disk, DiskFile, is_full};
 
 /// After how many bytes of zeros they are synced, so that a flush of the log never waits for all of them.
-const FILL_STEP: u64 = 8 << 20;
+const FILL_STEP: u64 = 1 << 20;
 
 /// A segment file.
 #[derive(Debug)]
