@@ -61,7 +61,8 @@ fn run<S: Store>(shared: &Arc<Shared<S>>) {
     while shared.fold.wait(pause) {
         pause = LOOK;
         let unfolded = shared.store.pressure().unfolded_bytes;
-        let due = unfolded >= shared.options.fold_bytes
+        let due = shared.memory_full.swap(false, Ordering::Relaxed)
+            || unfolded >= shared.options.fold_bytes
             || (unfolded > 0 && folded.elapsed() >= shared.options.fold_interval);
         if due {
             if let Err(error) = fold(shared) {
@@ -70,7 +71,7 @@ fn run<S: Store>(shared: &Arc<Shared<S>>) {
             folded = Instant::now();
         }
         if refilled.elapsed() >= REFILL {
-            reader::wake_all(shared);
+            reader::refill(shared);
             refilled = Instant::now();
         }
         match shared.store.tables().purge_step() {
@@ -114,5 +115,7 @@ pub(super) fn fold<S: Store>(shared: &Arc<Shared<S>>) -> Result<(), StoreError> 
     for (partition, number) in numbers {
         shared.send(partition, Input::Folded(number));
     }
+    // Activities may have waited for the log to become shorter.
+    shared.run_activities();
     Ok(())
 }

@@ -122,6 +122,8 @@ pub(crate) struct Shared<S: Store> {
     stopping: AtomicBool,
     ended: AtomicBool,
     pub(crate) disk_full: AtomicBool,
+    /// A partition takes more memory than its share, and only a fold would help.
+    memory_full: AtomicBool,
     running: AtomicUsize,
     fold: folder::Signal,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -188,6 +190,7 @@ impl<S: Store> Host<S> {
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
+            memory_full: AtomicBool::new(false),
             running: AtomicUsize::new(0),
             fold: folder::Signal::default(),
             clock,
@@ -321,6 +324,11 @@ impl<S: Store> Shared<S> {
         response
     }
 
+    /// Whether the log that is not folded is so many times longer than it should become.
+    fn lags(&self, times: u64) -> bool {
+        self.store.pressure().unfolded_bytes > self.options.fold_bytes.saturating_mul(times)
+    }
+
     /// Admission is at the sources: what is let in is never refused later.
     fn refusal(&self, slot: usize, request: &Request) -> Option<Response> {
         let reads = matches!(
@@ -343,8 +351,7 @@ impl<S: Store> Shared<S> {
         );
         let full = match request {
             Request::Start(..) => {
-                let lag = self.store.pressure().unfolded_bytes > 3 * self.options.fold_bytes;
-                lag || pending >= self.options.requests
+                self.lags(3) || pending >= self.options.requests
             }
             _ => pending >= 2 * self.options.requests,
         };

@@ -100,12 +100,17 @@ fn persistently<S: Store, T>(
 /// Tells the partitions of instances in the tables that have work outstanding or a timer that comes due soon.
 pub(super) fn wake<S: Store>(shared: &Arc<Shared<S>>) {
     let shared = shared.clone();
-    shared.runtime.clone().spawn_blocking(move || wake_all(&shared));
+    shared.runtime.clone().spawn_blocking(move || wake_all(&shared, None));
 }
 
-pub(super) fn wake_all<S: Store>(shared: &Arc<Shared<S>>) {
+/// Tells the partitions of timers that came into sight since. Work that was outstanding at the start is known.
+pub(super) fn refill<S: Store>(shared: &Arc<Shared<S>>) {
+    let last_outstanding = Due { iid: Iid(i64::MAX.cast_unsigned()), id: InstanceId::from_stored(""), wake: Wake::Now };
+    wake_all(shared, Some(last_outstanding));
+}
+
+fn wake_all<S: Store>(shared: &Arc<Shared<S>>, mut after: Option<Due>) {
     let horizon = shared.now().after(shared.options.partition.horizon);
-    let mut after: Option<Due> = None;
     loop {
         let Some(page) =
             persistently(shared, || shared.store.tables().due(horizon, after.as_ref(), PAGE))

@@ -96,6 +96,10 @@ impl<S: Store> Shared<S> {
 
     /// Runs queued activities as far as there are slots.
     pub(super) fn run_activities(self: &Arc<Self>) {
+        // A log that is far too long gets no more results to hold; the folder calls again.
+        if self.lags(3) {
+            return;
+        }
         loop {
             let Some(dispatch) = self.dispatcher().next() else { return };
             self.running.fetch_add(1, Ordering::Relaxed);

@@ -10,6 +10,8 @@ use crate::partition::{HandOver, Input, Output, Partition};
 
 /// Groups of one partition that may be on their way to the disk at once.
 const GROUPS_IN_FLIGHT: u64 = 2;
+/// A clock that goes back further than this is reported.
+const CLOCK_JUMP: Duration = Duration::from_mins(1);
 /// The longest sleep: a wall clock that jumps is noticed after this time.
 const SLEEP: Duration = Duration::from_secs(1);
 
@@ -31,6 +33,7 @@ pub(super) fn start<S: Store>(
             number,
             partitions: share,
             out: Vec::new(),
+            last_now: Timestamp::EPOCH,
             hand_over: None,
         };
         thread::Builder::new().name(format!("everstep-{number}")).spawn(move || driver.run())
@@ -43,6 +46,7 @@ struct Driver<S: Store> {
     number: usize,
     partitions: Vec<Partition>,
     out: Vec<Output>,
+    last_now: Timestamp,
     /// Partitions that have yet to hand over, and to whom.
     hand_over: Option<(HandOverTo, Vec<PartitionId>)>,
 }
@@ -58,6 +62,7 @@ impl<S: Store> Driver<S> {
         loop {
             self.shared.queues[self.number].take(&mut commands);
             let now = self.shared.now();
+            self.watch_clock(now);
             for command in commands.drain(..) {
                 match command {
                     Command::Input(id, input) => self.input(now, id, input),
@@ -78,6 +83,14 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// A clock that jumps back is harmless to instances, each of which has a present of its own, but not to timers.
+    fn watch_clock(&mut self, now: Timestamp) {
+        if self.last_now.since(now) > CLOCK_JUMP {
+            tracing::warn!(before = %self.last_now, %now, "the clock of this machine went back; timers will be late");
+        }
+        self.last_now = now;
+    }
+
     fn input(&mut self, now: Timestamp, id: PartitionId, input: Input) {
         let threads = self.shared.queues.len();
         let index = usize::from(id.0) / threads;
@@ -90,13 +103,18 @@ impl<S: Store> Driver<S> {
     /// Lets every partition that may close a group do so; tells whether nothing is left to do.
     fn take_turns(&mut self, now: Timestamp) -> bool {
         let mut idle = true;
+        // The log is far longer than it should be: the fold comes first.
+        let waits = self.shared.lags(6);
         for index in 0..self.partitions.len() {
             let partition = &mut self.partitions[index];
             if partition.next_alarm().is_some_and(|at| at <= now) {
                 partition.step(now, Input::Tick, &mut self.out);
             }
-            if partition.has_work() && partition.in_flight() < GROUPS_IN_FLIGHT {
+            if partition.has_work() && partition.in_flight() < GROUPS_IN_FLIGHT && !waits {
                 partition.close_group(now, &mut self.out);
+                if partition.wants_fold() {
+                    self.shared.memory_full.store(true, std::sync::atomic::Ordering::Relaxed);
+                }
                 idle &= !partition.has_work() || partition.in_flight() >= GROUPS_IN_FLIGHT;
             }
             self.perform(index);

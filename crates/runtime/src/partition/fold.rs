@@ -63,6 +63,7 @@ impl Partition {
     /// A fold is in the tables: what it held may leave memory.
     pub(super) fn folded(&mut self, number: u64) {
         self.folded_any = true;
+        self.shed_above = self.options.memory_bytes;
         self.gone_in_fold.retain(|(fold, ..)| *fold > number);
         self.gone = self
             .gone_in_fold

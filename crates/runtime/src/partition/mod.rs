@@ -118,6 +118,8 @@ pub struct Partition {
     folds: u64,
     used: u64,
     weight: usize,
+    /// Memory is looked through for what can go when it takes more than this.
+    shed_above: usize,
 }
 
 /// The group that is being made.
@@ -166,6 +168,7 @@ impl Partition {
         code: std::sync::Arc<dyn Code>,
         turns: Box<dyn Turns>,
     ) -> Self {
+        let options_memory = options.memory_bytes;
         Self {
             id,
             hub: hub.id,
@@ -198,6 +201,7 @@ impl Partition {
             folds: 0,
             used: 0,
             weight: 0,
+            shed_above: options_memory,
         }
     }
 
@@ -633,7 +637,7 @@ impl Partition {
 
     /// Lets go of what memory has too much of: first futures, then instances that the tables know.
     fn shed(&mut self) {
-        if self.weight <= self.options.memory_bytes {
+        if self.weight <= self.shed_above {
             return;
         }
         let mut by_use: Vec<_> = self
@@ -649,10 +653,17 @@ impl Partition {
         by_use.sort();
         for (_, iid, id, weight) in by_use {
             if self.weight <= self.options.memory_bytes / 4 * 3 {
-                return;
+                break;
             }
             self.forget(&id, iid, weight);
         }
+        // What is left is not folded: looking again is of no use until it is, or until there is much more.
+        self.shed_above = self.options.memory_bytes.max(self.weight / 8 * 9);
+    }
+
+    /// Whether only a fold would bring memory back to its bound.
+    pub fn wants_fold(&self) -> bool {
+        self.weight > self.options.memory_bytes && !self.dirty.is_empty()
     }
 
     fn forget(&mut self, id: &InstanceId, iid: Iid, weight: usize) {
@@ -681,7 +692,11 @@ impl Partition {
                         out,
                     );
                 }
-                Rings::Look if self.slots.contains_key(&id) => self.enqueue(&id),
+                Rings::Look if matches!(self.slots.get(&id), Some(Slot::Known(_))) => {
+                    self.look(&id);
+                    self.enqueue(&id);
+                }
+                Rings::Look if self.slots.contains_key(&id) => self.wait_for_row(&id, Waiting::Look, out),
                 Rings::Look if self.is_new(&id) => {}
                 Rings::Look => self.load(&id, Waiting::Look, out),
             }

@@ -4,7 +4,7 @@ use everstep_engine::StartOutcome;
 use everstep_model::{Body, Iid, InstanceId, Purged, Status, stored};
 use everstep_store::{Cursor, Filter, Order, Row};
 
-use super::{Busy, Output, Partition, Request, Response, Slot, Ticket, Waiting, local};
+use super::{Busy, Effect, Output, Partition, Request, Response, Slot, Ticket, Waiting, local};
 
 impl Partition {
     pub(super) fn request(&mut self, ticket: Ticket, request: Request, out: &mut Vec<Output>) {
@@ -232,6 +232,7 @@ impl Partition {
 
     fn purge(&mut self, id: &InstanceId, purged: Purged) {
         stored::put_purged(&mut self.building.entries, purged);
+        self.building.effects.push(Effect::DropActivities(purged.iid));
         self.remove(id, purged);
     }
 
