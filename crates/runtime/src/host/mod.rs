@@ -350,9 +350,7 @@ impl<S: Store> Shared<S> {
             Request::Terminate(..) | Request::Purge(..) | Request::PurgeListed(_)
         );
         let full = match request {
-            Request::Start(..) => {
-                self.lags(3) || pending >= self.options.requests
-            }
+            Request::Start(..) => self.lags(3) || pending >= self.options.requests,
             _ => pending >= 2 * self.options.requests,
         };
         let stopped = self.stopping.load(Ordering::Relaxed)

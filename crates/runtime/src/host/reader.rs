@@ -105,7 +105,11 @@ pub(super) fn wake<S: Store>(shared: &Arc<Shared<S>>) {
 
 /// Tells the partitions of timers that came into sight since. Work that was outstanding at the start is known.
 pub(super) fn refill<S: Store>(shared: &Arc<Shared<S>>) {
-    let last_outstanding = Due { iid: Iid(i64::MAX.cast_unsigned()), id: InstanceId::from_stored(""), wake: Wake::Now };
+    let last_outstanding = Due {
+        iid: Iid(i64::MAX.cast_unsigned()),
+        id: InstanceId::from_stored(""),
+        wake: Wake::Now,
+    };
     wake_all(shared, Some(last_outstanding));
 }
 

@@ -466,7 +466,7 @@ impl Partition {
             Body::Operation(_) | Body::Lock(_) => {
                 let iid = self.new_iid();
                 let instance = Instance::new(iid, to.clone(), self.now);
-                self.know(Known::new(instance));
+                self.know(Known::fresh(instance));
                 self.commit(
                     to,
                     Commit { iid, created: Some(to.clone()), now: self.now, ..Commit::default() },
@@ -512,7 +512,7 @@ impl Partition {
         if let everstep_engine::StartOutcome::Begun(commit) = &outcome {
             if existing.is_none() {
                 let iid = self.new_iid();
-                self.know(Known::new(Instance::new(iid, id.clone(), self.now)));
+                self.know(Known::fresh(Instance::new(iid, id.clone(), self.now)));
             }
             let scheduled = commit.events.iter().find_map(|event| match event {
                 Event::Started(started) => started.scheduled,
@@ -602,7 +602,13 @@ impl Partition {
                         self.request_to_nobody(ticket, request)
                     }
                 }
-                Waiting::Parcel(number) => self.unpack(number, out),
+                Waiting::Parcel(number) if self.slots.contains_key(id) => self.unpack(number, out),
+                Waiting::Parcel(number) => {
+                    if let Some(parcel) = self.parcels.remove(&number) {
+                        self.building.unparceled.push(number);
+                        self.deliver_to_nobody(id, parcel.message);
+                    }
+                }
                 Waiting::Look => self.look(id),
             }
         }
@@ -610,27 +616,42 @@ impl Partition {
 
     /// Takes up what an instance has outstanding: messages, activities, timers.
     fn look(&mut self, id: &InstanceId) {
-        let horizon = self.now.after(self.options.horizon);
-        let Some(Slot::Known(known)) = self.slots.get(id) else { return };
+        let (now, horizon) = (self.now, self.now.after(self.options.horizon));
+        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
+        let outstanding = !std::mem::replace(&mut known.looked, true);
         let instance = &known.instance;
         let execution = instance.execution;
-        let mut alarms: Vec<_> = instance
+        let mut rings: Vec<_> = instance
             .timers
             .iter()
-            .filter(|(_, at)| **at <= horizon)
             .map(|(timer, at)| (*at, Rings::Timer(execution, *timer)))
             .collect();
-        if let Some(due) = instance.next_due().filter(|due| *due <= horizon) {
-            let rings =
-                if instance.ready { Rings::Timer(0, EventId(u32::MAX)) } else { Rings::Look };
-            alarms.push((due, rings));
+        if let Some(due) = instance.scheduled.filter(|_| instance.ready) {
+            rings.push((due, Rings::Timer(execution, EventId(u32::MAX))));
         }
-        let dispatches: Vec<_> =
-            instance.tasks.keys().filter_map(|key| dispatch(known, *key)).collect();
-        let waits = (instance.ready && instance.scheduled.is_none()) || !instance.inbox.is_empty();
+        if let Some(due) = instance.next_due().filter(|_| id.kind() == Kind::Entity) {
+            rings.push((due, Rings::Look));
+        }
+        let mut waits =
+            (instance.ready && instance.scheduled.is_none()) || !instance.inbox.is_empty();
+        let tasks = if outstanding { instance.tasks.keys().copied().collect() } else { Vec::new() };
+        let dispatches: Vec<_> = tasks.into_iter().filter_map(|key| dispatch(known, key)).collect();
+        // What is due already goes straight to the inbox: an alarm in the past would ring for ever.
+        for (fire_at, rings) in rings {
+            match rings {
+                Rings::Timer(execution, timer) if fire_at <= now => {
+                    known.mail.push_back(local(Body::TimerFired { execution, timer, fire_at }));
+                    waits = true;
+                }
+                Rings::Timer(..) | Rings::Look if fire_at <= horizon && fire_at > now => {
+                    self.alarms.push(Reverse(Alarm { at: fire_at, id: id.clone(), rings }));
+                }
+                Rings::Timer(..) | Rings::Look => {}
+            }
+        }
         self.building.effects.extend(dispatches.into_iter().map(Effect::Activity));
-        alarms.into_iter().for_each(|(at, rings)| self.alarm(at, id.clone(), rings));
         if waits {
+            self.building.touched.push(id.clone());
             self.enqueue(id);
         }
     }
@@ -693,10 +714,11 @@ impl Partition {
                     );
                 }
                 Rings::Look if matches!(self.slots.get(&id), Some(Slot::Known(_))) => {
-                    self.look(&id);
-                    self.enqueue(&id);
+                    self.look(&id)
                 }
-                Rings::Look if self.slots.contains_key(&id) => self.wait_for_row(&id, Waiting::Look, out),
+                Rings::Look if self.slots.contains_key(&id) => {
+                    self.wait_for_row(&id, Waiting::Look, out)
+                }
                 Rings::Look if self.is_new(&id) => {}
                 Rings::Look => self.load(&id, Waiting::Look, out),
             }

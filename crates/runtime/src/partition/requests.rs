@@ -98,7 +98,11 @@ impl Partition {
             }
             Request::PurgeEmpty(_) => return self.answer_purge(ticket, id, true),
             Request::Rewind(_, reason) if status == Status::Failed => {
-                Body::Rewind { reason, start: None }
+                // Answered when the execution runs again: its history may have to be read first.
+                known.rewinding.push(ticket);
+                known.mail.push_back(local(Body::Rewind { reason, start: None }));
+                self.building.touched.push(id.clone());
+                return self.enqueue(id);
             }
             Request::Rewind(..) => return self.reply(ticket, Response::WrongStatus(status)),
             Request::Signal(_, operation) => Body::Operation(operation),
@@ -241,7 +245,11 @@ impl Partition {
         if let Some(Slot::Known(known)) = self.slots.remove(id) {
             self.weight = self.weight.saturating_sub(known.weight());
             self.count(super::turns::status_of(&known), -1);
-            known.waiters.iter().for_each(|ticket| self.reply(*ticket, Response::NotFound));
+            known
+                .waiters
+                .iter()
+                .chain(&known.rewinding)
+                .for_each(|ticket| self.reply(*ticket, Response::NotFound));
             if let Busy::Remote(_) = known.busy {
                 tracing::debug!(instance = %id, "purged while a worker had its turn");
             }

@@ -53,8 +53,12 @@ pub(crate) struct Known {
     pub(crate) unseen: Vec<Event>,
     /// Who waits for the end.
     pub(crate) waiters: Vec<Ticket>,
+    /// Who asked for a rewind that has not begun.
+    pub(crate) rewinding: Vec<Ticket>,
     /// What keeps it from taking turns.
     pub(crate) busy: Busy,
+    /// Whether its outstanding activities were handed out by this host; those that it calls from here on are.
+    pub(crate) looked: bool,
     /// Whether the counters count it.
     pub(crate) counted: bool,
     /// When it was last used, in turns of the partition.
@@ -99,6 +103,11 @@ impl Tail {
 }
 
 impl Known {
+    /// An instance that comes into being here.
+    pub(crate) fn fresh(instance: Instance) -> Self {
+        Self { looked: true, ..Self::new(instance) }
+    }
+
     /// An instance whose row was read.
     pub(crate) fn stored(instance: Instance) -> Self {
         Self { counted: true, ..Self::new(instance) }
@@ -109,6 +118,7 @@ impl Known {
         Self {
             tail: Tail::after(instance.execution, instance.history_len),
             seen: instance.history_len,
+            looked: false,
             counted: false,
             instance,
             mail: VecDeque::new(),
@@ -117,6 +127,7 @@ impl Known {
             dirty: false,
             unseen: Vec::new(),
             waiters: Vec::new(),
+            rewinding: Vec::new(),
             busy: Busy::No,
             used: 0,
         }
@@ -168,6 +179,7 @@ impl Known {
             && self.folding.is_empty()
             && self.mail.is_empty()
             && self.waiters.is_empty()
+            && self.rewinding.is_empty()
             && matches!(self.busy, Busy::No | Busy::NoCode)
     }
 

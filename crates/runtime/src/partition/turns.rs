@@ -276,6 +276,14 @@ impl Partition {
                 let iid = known.instance.iid;
                 self.turns.evict(iid);
                 self.commit(id, commit);
+                // Calls that the rewind opened again are handed out as after a start.
+                let tickets = self.known(id).map(|known| {
+                    known.looked = false;
+                    std::mem::take(&mut known.rewinding)
+                });
+                for ticket in tickets.into_iter().flatten() {
+                    self.reply(ticket, Response::Accepted);
+                }
                 self.look(id);
                 self.enqueue(id);
             }
