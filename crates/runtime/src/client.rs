@@ -1,6 +1,11 @@
 //! What clients of a host can do. Values are bytes here; the SDK puts types on top.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use everstep_engine::Instance;
 use everstep_model::{
@@ -66,7 +71,11 @@ pub enum Error {
 
 /// A handle for clients; cheap to clone.
 #[derive(Clone)]
-pub struct Client(Arc<dyn Backend>);
+pub struct Client {
+    backend: Arc<dyn Backend>,
+    /// Partitions of the hub.
+    count: u16,
+}
 
 /// What a start says besides name and input.
 #[derive(Debug, Clone, Default)]
@@ -146,35 +155,33 @@ pub enum Bulk {
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A host without the type of its store.
+/// A host without the type of its store. It may have ended: a client does not keep its store open.
 trait Backend: Send + Sync {
-    fn count(&self) -> u16;
-    fn ask(&self, partition: PartitionId, request: Request) -> Answer<'_, Response>;
-    fn find(&self, id: InstanceId) -> Answer<'_, Result<Option<Row>, StoreError>>;
+    fn ask(&self, partition: PartitionId, request: Request) -> Answer<'static, Response>;
+    fn find(&self, id: InstanceId) -> Answer<'static, Result<Option<Row>, StoreError>>;
     fn list(
         &self,
         filter: Filter,
         order: Order,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Answer<'_, Result<Page, StoreError>>;
-    fn history(&self, iid: Iid, execution: u32) -> Answer<'_, Result<Vec<Event>, StoreError>>;
-    fn payload(&self, payload: PayloadRef) -> Answer<'_, Result<Value, StoreError>>;
+    ) -> Answer<'static, Result<Page, StoreError>>;
+    fn history(&self, iid: Iid, execution: u32) -> Answer<'static, Result<Vec<Event>, StoreError>>;
+    fn payload(&self, payload: PayloadRef) -> Answer<'static, Result<Value, StoreError>>;
     fn place(&self, key: crate::dispatcher::Key) -> Place;
     fn any_partition(&self) -> PartitionId;
 }
 
-impl<S: Store> Backend for Arc<Shared<S>> {
-    fn count(&self) -> u16 {
-        self.count
+impl<S: Store> Backend for Weak<Shared<S>> {
+    fn ask(&self, partition: PartitionId, request: Request) -> Answer<'static, Response> {
+        match self.upgrade() {
+            Some(shared) => Box::pin(async move { shared.ask(partition, request).await }),
+            None => Box::pin(std::future::ready(Response::Busy)),
+        }
     }
 
-    fn ask(&self, partition: PartitionId, request: Request) -> Answer<'_, Response> {
-        Box::pin(Shared::ask(self, partition, request))
-    }
-
-    fn find(&self, id: InstanceId) -> Answer<'_, Result<Option<Row>, StoreError>> {
-        self.read(move |tables| Ok(tables.find(&[id])?.pop().flatten()))
+    fn find(&self, id: InstanceId) -> Answer<'static, Result<Option<Row>, StoreError>> {
+        read(self, move |tables| Ok(tables.find(&[id])?.pop().flatten()))
     }
 
     fn list(
@@ -183,46 +190,48 @@ impl<S: Store> Backend for Arc<Shared<S>> {
         order: Order,
         after: Option<Cursor>,
         limit: usize,
-    ) -> Answer<'_, Result<Page, StoreError>> {
-        self.read(move |tables| tables.list(&filter, order, after, limit))
+    ) -> Answer<'static, Result<Page, StoreError>> {
+        read(self, move |tables| tables.list(&filter, order, after, limit))
     }
 
-    fn history(&self, iid: Iid, execution: u32) -> Answer<'_, Result<Vec<Event>, StoreError>> {
-        self.read(move |tables| folded_history(tables, iid, execution))
+    fn history(&self, iid: Iid, execution: u32) -> Answer<'static, Result<Vec<Event>, StoreError>> {
+        read(self, move |tables| folded_history(tables, iid, execution))
     }
 
-    fn payload(&self, payload: PayloadRef) -> Answer<'_, Result<Value, StoreError>> {
-        self.read(move |tables| tables.payload(&payload).map(Value::from))
+    fn payload(&self, payload: PayloadRef) -> Answer<'static, Result<Value, StoreError>> {
+        read(self, move |tables| tables.payload(&payload).map(Value::from))
     }
 
     fn place(&self, key: crate::dispatcher::Key) -> Place {
-        self.place_of(key)
+        self.upgrade().map_or(Place::Unknown, |shared| shared.place_of(key))
     }
 
     fn any_partition(&self) -> PartitionId {
-        self.next_partition()
+        self.upgrade().map_or(PartitionId(0), |shared| shared.next_partition())
     }
 }
 
-impl<S: Store> Shared<S> {
-    /// Reads the tables on a thread that may block.
-    fn read<T: Send + 'static>(
-        self: &Arc<Self>,
-        read: impl FnOnce(&S::Tables) -> Result<T, StoreError> + Send + 'static,
-    ) -> Answer<'_, Result<T, StoreError>> {
-        let shared = self.clone();
-        let read = self.runtime().spawn_blocking(move || read(shared.store.tables()));
-        Box::pin(async move { read.await.expect("a read of the tables does not panic") })
-    }
+/// Reads the tables on a thread that may block.
+fn read<S: Store, T: Send + 'static>(
+    shared: &Weak<Shared<S>>,
+    read: impl FnOnce(&S::Tables) -> Result<T, StoreError> + Send + 'static,
+) -> Answer<'static, Result<T, StoreError>> {
+    let Some(shared) = shared.upgrade() else {
+        let error =
+            StoreError::Unavailable { doing: "reading", source: "the host has stopped".into() };
+        return Box::pin(std::future::ready(Err(error)));
+    };
+    let done = shared.runtime().clone().spawn_blocking(move || read(shared.store.tables()));
+    Box::pin(async move { done.await.expect("a read of the tables does not panic") })
 }
 
 impl Client {
-    pub(crate) fn new<S: Store>(shared: Arc<Shared<S>>) -> Self {
-        Self(Arc::new(shared))
+    pub(crate) fn new<S: Store>(shared: &Arc<Shared<S>>) -> Self {
+        Self { backend: Arc::new(Arc::downgrade(shared)), count: shared.count }
     }
 
     async fn ask(&self, id: &InstanceId, request: Request) -> Result<Response, Error> {
-        match self.0.ask(id.partition(self.0.count()), request).await {
+        match self.backend.ask(id.partition(self.count), request).await {
             Response::Busy => Err(Error::Busy),
             Response::NotFound => Err(Error::NotFound(id.clone())),
             response => Ok(response),
@@ -264,8 +273,8 @@ impl Client {
             reuse,
         };
         let partition =
-            id.as_ref().map_or_else(|| self.0.any_partition(), |id| id.partition(self.0.count()));
-        match self.0.ask(partition, Request::Start(id.clone(), Box::new(start))).await {
+            id.as_ref().map_or_else(|| self.backend.any_partition(), |id| id.partition(self.count));
+        match self.backend.ask(partition, Request::Start(id.clone(), Box::new(start))).await {
             Response::Started(id, _) => Ok(id),
             Response::AlreadyExists(status) => {
                 Err(Error::AlreadyExists { id: id.expect("a made id is not taken"), status })
@@ -291,7 +300,7 @@ impl Client {
     pub async fn get(&self, id: &InstanceId) -> Result<View, Error> {
         let view = match self.ask(id, Request::Get(id.clone())).await? {
             Response::Instance(instance) => View::of(&instance),
-            _ => match self.0.find(id.clone()).await? {
+            _ => match self.backend.find(id.clone()).await? {
                 Some(row) => View::from_row(row),
                 None => return Err(Error::NotFound(id.clone())),
             },
@@ -326,9 +335,9 @@ impl Client {
 
     /// The bytes of a payload: from memory while it is not folded, else from the tables.
     async fn payload(&self, payload: PayloadRef) -> Result<Value, Error> {
-        match self.0.ask(payload.iid.partition(), Request::Payload(payload)).await {
+        match self.backend.ask(payload.iid.partition(), Request::Payload(payload)).await {
             Response::Payload(bytes) => Ok(bytes.into()),
-            _ => Ok(self.0.payload(payload).await?),
+            _ => Ok(self.backend.payload(payload).await?),
         }
     }
 
@@ -339,7 +348,7 @@ impl Client {
             .await?
         {
             Response::History { iid, execution, first, events } => (iid, execution, first, events),
-            _ => match self.0.find(id.clone()).await? {
+            _ => match self.backend.find(id.clone()).await? {
                 Some(row) => (row.iid, row.execution, u32::MAX, Vec::new()),
                 None => return Err(Error::NotFound(id.clone())),
             },
@@ -348,7 +357,7 @@ impl Client {
             return Ok(fresh);
         }
         // A fold in between may have moved unfolded events into the tables: each index counts once.
-        let mut events = self.0.history(iid, execution).await?;
+        let mut events = self.backend.history(iid, execution).await?;
         let skip = events.len().saturating_sub(first as usize);
         events.extend(fresh.into_iter().skip(skip));
         Ok(events)
@@ -363,7 +372,7 @@ impl Client {
             if let Reason::Activity { task, state, .. } = reason
                 && *state == ActivityState::Underway
             {
-                *state = match self.0.place((facts.iid, facts.execution, *task)) {
+                *state = match self.backend.place((facts.iid, facts.execution, *task)) {
                     Place::Queued => ActivityState::Queued,
                     Place::Running => ActivityState::Running,
                     Place::Unknown => ActivityState::Underway,
@@ -497,16 +506,16 @@ impl Client {
     ) -> Result<(Vec<Row>, Option<Cursor>), Error> {
         let mut rows = Vec::new();
         let mut hidden = std::collections::HashSet::new();
-        for partition in (0..self.0.count()).map(PartitionId) {
+        for partition in (0..self.count).map(PartitionId) {
             let request = Request::Overlay(Box::new(filter.clone()), order, after, limit + 1);
-            if let Response::Overlay(found, numbers) = self.0.ask(partition, request).await {
+            if let Response::Overlay(found, numbers) = self.backend.ask(partition, request).await {
                 rows.extend(found);
                 hidden.extend(numbers);
             }
         }
         let (mut cursor, mut folded) = (after, 0);
         while folded <= limit {
-            let page = self.0.list(filter.clone(), order, cursor, limit + 1 - folded).await?;
+            let page = self.backend.list(filter.clone(), order, cursor, limit + 1 - folded).await?;
             cursor = page.next;
             let before = rows.len();
             rows.extend(page.rows.into_iter().filter(|row| !hidden.contains(&row.iid)));
@@ -526,8 +535,8 @@ impl Client {
     /// How many instances there are, by kind, name and status: exact.
     pub async fn counts(&self) -> Result<Vec<(Kind, String, Status, u64)>, Error> {
         let mut sums = std::collections::BTreeMap::new();
-        for partition in (0..self.0.count()).map(PartitionId) {
-            if let Response::Counts(counts) = self.0.ask(partition, Request::Counts).await {
+        for partition in (0..self.count).map(PartitionId) {
+            if let Response::Counts(counts) = self.backend.ask(partition, Request::Counts).await {
                 counts.into_iter().for_each(|(kind, name, status, count)| {
                     *sums.entry((kind, name, status)).or_default() += count;
                 });
@@ -566,7 +575,7 @@ impl Client {
         }
         let mut count = 0;
         for (partition, rows) in shares {
-            match self.0.ask(partition, Request::PurgeListed(rows)).await {
+            match self.backend.ask(partition, Request::PurgeListed(rows)).await {
                 Response::Purged(purged) => count += purged,
                 _ => return Err(Error::Busy),
             }
@@ -591,6 +600,35 @@ impl Client {
             }
         }
         Ok(count)
+    }
+
+    /// Removes every tree of orchestrations whose root ended before a time; returns how many instances went. A child
+    /// goes with its root, or by its own age once its parent is gone.
+    pub async fn purge_ended_before(&self, time: Timestamp) -> Result<u64, Error> {
+        let statuses = Status::ALL.into_iter().filter(|status| status.is_terminal()).collect();
+        let filter = Filter {
+            kind: Some(Kind::Orchestration),
+            statuses,
+            completed_to: Some(time),
+            ..Filter::default()
+        };
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = self.list(&filter, Order::OldestFirst, after, BULK).await?;
+            for view in page.rows {
+                let held = match &view.parent {
+                    Some(parent) => !matches!(self.get(parent).await, Err(Error::NotFound(_))),
+                    None => false,
+                };
+                if !held {
+                    count += self.purge_recursive(&view.id).await?;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
     }
 
     /// Removes entities that hold nothing; returns how many.

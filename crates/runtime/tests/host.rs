@@ -69,9 +69,7 @@ impl Worker for Hand {
 }
 
 fn add(batch: &EntityBatch) -> EntityReply {
-    let number = |value: &Value| -> i64 {
-        std::str::from_utf8(value.inline().unwrap()).unwrap().parse().unwrap_or(0)
-    };
+    let number = |value: &Value| -> i64 { text(Some(value)).parse().unwrap_or(0) };
     let mut sum = batch.state.as_ref().map_or(0, number);
     let mut results = Vec::new();
     for operation in &batch.operations {
@@ -129,12 +127,10 @@ impl Turns for HandTurns {
 fn input(all: &[Event]) -> String {
     all.iter()
         .find_map(|event| match event {
-            Event::Started(started) => {
-                Some(String::from_utf8_lossy(started.input.inline().unwrap()).into_owned())
-            }
+            Event::Started(started) => Some(text(Some(&started.input))),
             _ => None,
         })
-        .unwrap()
+        .expect("a history begins with its start")
 }
 
 fn decided(action: Action) -> TurnReply {
@@ -144,7 +140,7 @@ fn decided(action: Action) -> TurnReply {
 fn steps(all: &[Event]) -> TurnReply {
     let text = input(all);
     let (name, count) = text.split_once('*').unwrap_or(("echo", &text));
-    let count: usize = count.parse().unwrap();
+    let count: usize = count.parse().expect("the input ends in a number");
     let ended: Vec<_> = all
         .iter()
         .filter_map(|event| match event {
@@ -162,7 +158,7 @@ fn steps(all: &[Event]) -> TurnReply {
         id: EventId(ended.len() as u32),
         name: name.to_owned(),
         input: Value::text("x".repeat(10)),
-        tags: Default::default(),
+        tags: everstep_model::Tags::new(),
         origin: None,
     })
 }
@@ -183,20 +179,22 @@ fn approval(all: &[Event]) -> TurnReply {
     }
 }
 
-async fn host() -> (Host<MemoryStore>, Client, Arc<AtomicUsize>) {
+fn host() -> (Host<MemoryStore>, Client, Arc<AtomicUsize>) {
     let hand = Hand::default();
     let calls = hand.calls.clone();
-    let host = Host::start(MemoryStore::new(4), Arc::new(hand), Options::default()).unwrap();
+    let host = Host::start(MemoryStore::new(4), Arc::new(hand), Options::default())
+        .expect("an empty store opens");
     let client = host.client();
     (host, client, calls)
 }
 
 fn text(value: Option<&Value>) -> String {
-    String::from_utf8_lossy(value.unwrap().inline().unwrap()).into_owned()
+    let bytes = value.expect("a value").inline().expect("a value at hand");
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn id(text: &str) -> InstanceId {
-    InstanceId::parse(text).unwrap()
+    InstanceId::parse(text).expect("an id")
 }
 
 fn named(text: &str) -> StartOptions {
@@ -205,7 +203,7 @@ fn named(text: &str) -> StartOptions {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sequence_runs_to_its_end() {
-    let (host, client, calls) = host().await;
+    let (host, client, calls) = host();
     let started = client.start("steps", "5".into(), StartOptions::default()).await.unwrap();
     let view = client.wait(&started).await.unwrap();
     assert_eq!((view.status, text(view.output.as_ref())), (Status::Completed, "5".to_owned()));
@@ -216,7 +214,7 @@ async fn a_sequence_runs_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_run_at_once_and_lists_show_each_once() {
-    let (host, client, _) = host().await;
+    let (host, client, _) = host();
     for number in 0..200 {
         client.start("steps", "3".into(), named(&format!("i{number}"))).await.unwrap();
     }
@@ -245,7 +243,7 @@ async fn many_run_at_once_and_lists_show_each_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_is_waited_for_and_why_says_so() {
-    let (host, client, _) = host().await;
+    let (host, client, _) = host();
     let approval = client.start("approval", "".into(), named("a")).await.unwrap();
     let facts = client.why(&approval).await.unwrap();
     assert_eq!(facts.reasons[0].0.to_string(), "event `Approve` was not raised; raise it");
@@ -259,7 +257,7 @@ async fn an_event_is_waited_for_and_why_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entities_count_pure_or_not() {
-    let (host, client, _) = host().await;
+    let (host, client, _) = host();
     for name in ["@counter@k", "@ledger@k"] {
         for _ in 0..50 {
             client.signal(&id(name), "add", "2".into(), "").await.unwrap();
@@ -277,7 +275,7 @@ async fn entities_count_pure_or_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_panics_and_the_verbs_of_a_client() {
-    let (host, client, _) = host().await;
+    let (host, client, _) = host();
     let panics = client.start("steps", "panic*1".into(), named("p")).await.unwrap();
     let view = client.wait(&panics).await.unwrap();
     let failure = view.failure.unwrap();
@@ -334,7 +332,7 @@ async fn failures_panics_and_the_verbs_of_a_client() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_instance_is_rewound() {
-    let (host, client, calls) = host().await;
+    let (host, client, calls) = host();
     let fails = client.start("steps", "fail*1".into(), named("f")).await.unwrap();
     assert_eq!(client.wait(&fails).await.unwrap().status, Status::Failed);
     client.rewind(&fails, "again").await.unwrap();

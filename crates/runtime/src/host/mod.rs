@@ -36,6 +36,9 @@ use crate::{
 use queue::Queue;
 pub(crate) use reader::folded_history;
 
+/// How often old instances are looked for.
+const RETAIN: Duration = Duration::from_mins(1);
+
 /// How a host works.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -53,6 +56,8 @@ pub struct Options {
     pub requests: usize,
     /// How long running activities are waited for when the host stops.
     pub drain: Duration,
+    /// Trees of orchestrations whose root ended this long ago are removed; `None` keeps them.
+    pub retention: Option<Duration>,
     /// What each partition is told; its share of the memory is filled in.
     pub partition: PartitionOptions,
 }
@@ -67,6 +72,7 @@ impl Default for Options {
             memory_bytes: 256 << 20,
             requests: 10_000,
             drain: Duration::from_secs(10),
+            retention: None,
             partition: PartitionOptions::default(),
         }
     }
@@ -201,7 +207,10 @@ impl<S: Store> Host<S> {
         let handles = thread::start(&shared, partitions).map_err(Error::Thread)?;
         let folder = folder::start(&shared).map_err(Error::Thread)?;
         reader::wake(&shared);
-        let client = Client::new(shared.clone());
+        let client = Client::new(&shared);
+        if let Some(age) = shared.options.retention {
+            shared.runtime.spawn(retain(Arc::downgrade(&shared), client.clone(), age));
+        }
         Ok(Self { shared, threads: handles, folder: Some(folder), client })
     }
 
@@ -254,6 +263,30 @@ impl<S: Store> Host<S> {
         for handle in self.threads.drain(..).chain(self.folder.take()) {
             if handle.join().is_err() {
                 tracing::error!("a thread of the host ended in a panic");
+            }
+        }
+        // Nobody is left to answer; who waits is told so.
+        self.shared.replies.iter().for_each(|replies| lock(replies).clear());
+    }
+}
+
+/// Removes what ended long ago, once a minute, for as long as the host lives.
+async fn retain<S: Store>(shared: std::sync::Weak<Shared<S>>, client: Client, age: Duration) {
+    loop {
+        tokio::time::sleep(RETAIN).await;
+        let Some(now) = shared
+            .upgrade()
+            .filter(|shared| !shared.ended.load(Ordering::Relaxed))
+            .map(|shared| shared.now())
+        else {
+            return;
+        };
+        let before = Timestamp::EPOCH.after(now.since(Timestamp::EPOCH).saturating_sub(age));
+        match client.purge_ended_before(before).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "instances that ended long ago were removed"),
+            Err(error) => {
+                tracing::warn!(%error, "removing old instances failed; it is tried again")
             }
         }
     }
@@ -310,6 +343,10 @@ impl<S: Store> Shared<S> {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = oneshot::channel();
         lock(&self.replies[slot]).insert(ticket, sender);
+        if self.ended.load(Ordering::Relaxed) {
+            lock(&self.replies[slot]).remove(&ticket);
+            return Response::Busy;
+        }
         if !waits {
             self.pending[slot].fetch_add(1, Ordering::Relaxed);
         }

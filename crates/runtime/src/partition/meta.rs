@@ -25,7 +25,7 @@ struct Count {
     entities: bool,
     name: String,
     status: u32,
-    count: u64,
+    instances: u64,
 }
 
 // frozen
@@ -33,7 +33,7 @@ message!(Meta { 1 instances, 2 next_parcel, 3 outbox, 4 positions, 5 parcels, 6 
 // frozen
 message!(Outgoing { 1 to, 2 at, 3 envelope });
 // frozen
-message!(Count { 1 entities, 2 name, 3 status, 4 count });
+message!(Count { 1 entities, 2 name, 3 status, 4 instances });
 
 impl Partition {
     pub(super) fn encode_meta(&self) -> Vec<u8> {
@@ -46,7 +46,7 @@ impl Partition {
             entities: *kind == Kind::Entity,
             name: name.clone(),
             status: *status as u32,
-            count: u64::try_from(*count).unwrap_or(0),
+            instances: u64::try_from(*count).unwrap_or(0),
         };
         let meta = Meta {
             instances: self.instances,
@@ -76,10 +76,10 @@ impl Partition {
             .collect();
         self.positions = meta.positions.into_iter().map(|at| (at.partition, at)).collect();
         self.parcels = meta.parcels.into_iter().collect();
-        for Count { entities, name, status, count } in meta.counts {
+        for Count { entities, name, status, instances } in meta.counts {
             let kind = if entities { Kind::Entity } else { Kind::Orchestration };
             if let Some(status) = u8::try_from(status).ok().and_then(Status::from_number) {
-                self.counts.insert((kind, name, status), count.cast_signed());
+                self.counts.insert((kind, name, status), instances.cast_signed());
             }
         }
         Ok(())

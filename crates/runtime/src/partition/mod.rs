@@ -258,7 +258,7 @@ impl Partition {
             Input::Loaded(rows) => {
                 rows.into_iter().for_each(|(id, row)| self.loaded(&id, row, out));
             }
-            Input::History(id, folded, events) => self.history_loaded(&id, folded, events, out),
+            Input::History(id, folded, events) => self.history_loaded(&id, folded, &events, out),
             Input::Due(due) => due.into_iter().for_each(|(id, at)| self.alarm(at, id, Rings::Look)),
             Input::Durable(group) => {
                 self.durable_upto(group);
@@ -590,16 +590,16 @@ impl Partition {
             match waiting {
                 Waiting::Message(message) => {
                     if self.slots.contains_key(id) {
-                        self.deliver(id, message, out)
+                        self.deliver(id, message, out);
                     } else {
-                        self.deliver_to_nobody(id, message)
+                        self.deliver_to_nobody(id, message);
                     }
                 }
                 Waiting::Request(ticket, request) => {
                     if self.slots.contains_key(id) {
-                        self.request(ticket, request, out)
+                        self.request(ticket, request, out);
                     } else {
-                        self.request_to_nobody(ticket, request)
+                        self.request_to_nobody(ticket, request);
                     }
                 }
                 Waiting::Parcel(number) if self.slots.contains_key(id) => self.unpack(number, out),
@@ -714,10 +714,10 @@ impl Partition {
                     );
                 }
                 Rings::Look if matches!(self.slots.get(&id), Some(Slot::Known(_))) => {
-                    self.look(&id)
+                    self.look(&id);
                 }
                 Rings::Look if self.slots.contains_key(&id) => {
-                    self.wait_for_row(&id, Waiting::Look, out)
+                    self.wait_for_row(&id, Waiting::Look, out);
                 }
                 Rings::Look if self.is_new(&id) => {}
                 Rings::Look => self.load(&id, Waiting::Look, out),

@@ -28,7 +28,7 @@ impl Partition {
                 let counts = self.counts.iter().filter(|(_, count)| **count > 0);
                 let counts = counts
                     .map(|((kind, name, status), count)| {
-                        (*kind, name.clone(), *status, *count as u64)
+                        (*kind, name.clone(), *status, count.cast_unsigned())
                     })
                     .collect();
                 self.reply(ticket, Response::Counts(counts));

@@ -35,6 +35,7 @@ pub(crate) enum Waiting {
 
 /// An instance in memory.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not exclude each other")]
 pub(crate) struct Known {
     pub(crate) instance: Instance,
     /// Messages that are not durable yet.

@@ -36,9 +36,10 @@ impl Partition {
         }
         known.busy = Busy::No;
         // Taken whole when possible: an instance that waits keeps no empty buffers.
-        let mail: Vec<Message> = match known.mail.len() <= most {
-            true => std::mem::take(&mut known.mail).into(),
-            false => known.mail.drain(..most).collect(),
+        let mail: Vec<Message> = if known.mail.len() <= most {
+            std::mem::take(&mut known.mail).into()
+        } else {
+            known.mail.drain(..most).collect()
         };
         let more = !known.mail.is_empty();
         let mut incoming: Vec<Incoming> = Vec::with_capacity(mail.len());
@@ -194,7 +195,7 @@ impl Partition {
         &mut self,
         id: &InstanceId,
         execution: u32,
-        events: Vec<Event>,
+        events: &[Event],
         out: &mut Vec<Output>,
     ) {
         let Some(known) = self.known(id) else { return };
@@ -214,9 +215,9 @@ impl Partition {
             .collect();
         incoming.extend(known.mail.drain(..).map(|message| Incoming { held: None, message }));
         if self.rewinds(id, &incoming) {
-            self.rewind_with(id, incoming, &events);
+            self.rewind_with(id, &incoming, events);
         } else {
-            self.run(id, incoming, Some(&events), out);
+            self.run(id, incoming, Some(events), out);
         }
     }
 
@@ -252,7 +253,7 @@ impl Partition {
     fn rewind_turn(&mut self, id: &InstanceId, incoming: Vec<Incoming>, out: &mut Vec<Output>) {
         let Some(known) = self.known(id) else { return };
         if known.first_in_memory() == 0 {
-            self.rewind_with(id, incoming, &[]);
+            self.rewind_with(id, &incoming, &[]);
             return;
         }
         known.busy = Busy::History;
@@ -261,10 +262,10 @@ impl Partition {
         out.push(Output::LoadHistory(id.clone(), iid, execution));
     }
 
-    fn rewind_with(&mut self, id: &InstanceId, incoming: Vec<Incoming>, folded: &[Event]) {
+    fn rewind_with(&mut self, id: &InstanceId, incoming: &[Incoming], folded: &[Event]) {
         let wall = self.now;
         let Some(known) = self.known(id) else { return };
-        let now = present(wall, &known.instance, &incoming);
+        let now = present(wall, &known.instance, incoming);
         let history = whole_history(known, folded);
         let reason = incoming.iter().find_map(|incoming| match &incoming.message.body {
             Body::Rewind { reason, .. } => Some(reason.clone()),
@@ -276,6 +277,11 @@ impl Partition {
                 let iid = known.instance.iid;
                 self.turns.evict(iid);
                 self.commit(id, commit);
+                // The shortened history is repeated, not taken for new: what it records was decided before.
+                if let Some(known) = self.known(id) {
+                    known.unseen.clear();
+                    known.seen = known.instance.history_len;
+                }
                 // Calls that the rewind opened again are handed out as after a start.
                 let tickets = self.known(id).map(|known| {
                     known.looked = false;
@@ -323,9 +329,7 @@ impl Partition {
         let reply = if turn.operations.is_empty() { None } else { Some(batch(known, &turn)) };
         let answer = match reply {
             Some(batch) => answer(self.turns.entity(&batch)),
-            None => {
-                idle(&self.known(id).map(|known| known.instance.state.clone()).unwrap_or_default())
-            }
+            None => idle(self.known(id).and_then(|known| known.instance.state.clone())),
         };
         self.finish_entity(id, turn, answer);
     }
@@ -341,7 +345,7 @@ impl Partition {
         let now = present(wall, &known.instance, &incoming);
         let turn = begin_entity(&known.instance, &limits, now, incoming);
         if turn.operations.is_empty() {
-            let answer = idle(&known.instance.state);
+            let answer = idle(known.instance.state.clone());
             self.finish_entity(id, turn, answer);
             return;
         }
@@ -554,8 +558,8 @@ fn answer(reply: EntityReply) -> EntityAnswer {
 }
 
 /// The answer to a batch without operations.
-fn idle(state: &Option<everstep_model::Value>) -> EntityAnswer {
-    EntityAnswer { results: Vec::new(), state: state.clone(), sends: Vec::new() }
+fn idle(state: Option<everstep_model::Value>) -> EntityAnswer {
+    EntityAnswer { results: Vec::new(), state, sends: Vec::new() }
 }
 
 /// When a held message is due, if it is a delayed signal.
