@@ -254,7 +254,11 @@ impl Picking<'_> {
     fn knows(&self, key: &str) -> bool {
         let in_turn = || {
             let fresh = self.turn.operations.iter().filter(|(held, _)| held.is_none());
-            fresh.map(|(_, operation)| &operation.key).any(|known| known == key)
+            let held = self.turn.held.iter().filter_map(|message| match &message.body {
+                Body::Operation(operation) => Some(&operation.key),
+                _ => None,
+            });
+            fresh.map(|(_, operation)| &operation.key).chain(held).any(|known| known == key)
         };
         !key.is_empty() && (self.instance.knows_key(key) || in_turn())
     }

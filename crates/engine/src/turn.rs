@@ -75,7 +75,8 @@ pub fn restart_needed(instance: &Instance, fresh: &[Message]) -> bool {
     let shut = instance.suspended.is_some()
         || instance.parked.is_some()
         || (instance.ready && instance.scheduled.is_some());
-    !shut || fresh.iter().any(opens)
+    // One that opens may itself have been held, if the turn it came for could not be taken.
+    !shut || fresh.iter().any(opens) || instance.inbox.iter().any(|(_, message)| opens(message))
 }
 
 /// Whether a message may let held ones in.
@@ -129,14 +130,40 @@ pub fn begin(instance: &Instance, now: Timestamp, incoming: Vec<Incoming>) -> Tu
 }
 
 /// A turn that only moves fresh messages into the durable inbox: the instance cannot take them at present.
-pub fn hold(now: Timestamp, incoming: Vec<Incoming>) -> Turn {
+pub fn hold(instance: &Instance, now: Timestamp, incoming: Vec<Incoming>) -> Turn {
     let mut turn = Turn::empty(now);
+    let mut keys = BTreeSet::new();
     turn.held = incoming
         .into_iter()
         .filter(|incoming| incoming.held.is_none())
         .map(|incoming| incoming.message)
+        .filter(|message| match key(&message.body) {
+            "" => true,
+            key => !instance.knows_key(key) && keys.insert(key.to_owned()),
+        })
         .collect();
     turn
+}
+
+/// The sender's key of a message; empty if it has none.
+fn key(body: &Body) -> &str {
+    match body {
+        Body::Raised { key, .. } => key,
+        Body::Operation(operation) => &operation.key,
+        Body::Start(_)
+        | Body::TaskEnded { .. }
+        | Body::ChildEnded { .. }
+        | Body::TimerFired { .. }
+        | Body::Suspend { .. }
+        | Body::Resume { .. }
+        | Body::Terminate { .. }
+        | Body::Rewind { .. }
+        | Body::Lock(_)
+        | Body::Unlock { .. }
+        | Body::OperationEnded { .. }
+        | Body::LockGranted { .. }
+        | Body::Unpark => "",
+    }
 }
 
 /// Ends a turn with what the worker decided. `next_execution` makes the public name of a following generation.
@@ -200,7 +227,7 @@ pub fn park(
         iid: instance.iid,
         now,
         consumed: openers.into_iter().filter_map(|incoming| incoming.held).collect(),
-        accepted: hold(now, others).held,
+        accepted: hold(instance, now, others).held,
         row: RowChange {
             parked: Some(Some(Parked { since: now, reason, code })),
             ..RowChange::default()

@@ -231,11 +231,9 @@ impl Guid {
 
     /// 32 hex digits without dashes.
     pub fn simple(self) -> String {
-        self.0.iter().fold(String::with_capacity(32), |mut text, byte| {
-            use fmt::Write as _;
-            write!(text, "{byte:02x}").expect("a String takes every write");
-            text
-        })
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
     }
 }
 

@@ -56,9 +56,9 @@ impl Workload for Waiting {
             bed.close()?;
             check_completed(&folder, APPROVAL.name(), u64::from(*count))?;
             let variant = count.to_string();
-            let bytes = (after.saturating_sub(before)) as f64 / f64::from(*count);
+            let bytes = mebibytes(after.saturating_sub(before)) * f64::from(1 << 20) / f64::from(*count);
             samples.push(Sample::new(&variant, "per waiting instance", "B", bytes));
-            samples.push(Sample::new(&variant, "rss", "MiB", after as f64 / f64::from(1 << 20)));
+            samples.push(Sample::new(&variant, "rss", "MiB", mebibytes(after)));
             samples.push(Sample::new(&variant, "wake all", "s", woken));
         }
         Ok(samples)
@@ -92,7 +92,7 @@ impl Workload for Opening {
             "empty",
             "rss",
             "MiB",
-            Memory::read()?.resident as f64 / f64::from(1 << 20),
+            mebibytes(Memory::read()?.resident),
         ));
         bed.close()?;
         let count = finished(context.size);
@@ -259,10 +259,15 @@ impl Workload for Recovery {
         bed.close()?;
         check_completed(context.folder, SEQUENCE.name(), u64::from(count))?;
         Ok(vec![
-            Sample::new(count.to_string(), "log", "MiB", log as f64 / f64::from(1 << 20)),
+            Sample::new(count.to_string(), "log", "MiB", mebibytes(log)),
             Sample::new(count.to_string(), "ready", "s", took),
         ])
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "what a machine holds is far below 2^52 bytes")]
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn log_bytes(folder: &Path) -> anyhow::Result<u64> {

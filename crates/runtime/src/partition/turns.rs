@@ -4,7 +4,9 @@ use everstep_engine::{
     Decided, EntityAnswer, EntityTurn, Finished, Incoming, Turn, begin, begin_entity, externalise,
     finish, finish_entity, hold, park, present, restart_needed,
 };
-use everstep_model::{Body, Commit, Event, InstanceId, Kind, Message, Status, Timestamp, stored};
+use everstep_model::{
+    Action, Body, Commit, Completion, Event, InstanceId, Kind, Message, Status, Timestamp, stored,
+};
 use everstep_worker::{
     Decision, EntityBatch, EntityReply, History, OperationCall, Purity, TurnReply, TurnRequest,
     Turns,
@@ -114,11 +116,15 @@ impl Partition {
 
     fn decided(&mut self, id: &InstanceId, turn: Turn, decision: Decision) {
         let limits = self.options.limits;
-        let next_id = self.new_execution_id();
+        let continues =
+            |action: &Action| matches!(action, Action::Complete(Completion::ContinueAsNew { .. }));
+        let next_id = decision.actions.iter().any(continues).then(|| self.new_execution_id());
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
         let Decision { actions, custom_status, wait } = decision;
         let decided = Decided { actions, custom_status, wait };
-        let finished = finish(&known.instance, &limits, turn, decided, &mut || next_id.clone());
+        let finished = finish(&known.instance, &limits, turn, decided, &mut || {
+            next_id.clone().expect("one is made for a decision to continue")
+        });
         known.unseen = Vec::new();
         let continues = finished.next.is_some();
         self.commit(id, finished.commit);
@@ -137,7 +143,7 @@ impl Partition {
     fn put_aside(&mut self, id: &InstanceId, incoming: Vec<Incoming>) {
         let now = self.now;
         let Some(known) = self.known(id) else { return };
-        let accepted = hold(now, incoming).held;
+        let accepted = hold(&known.instance, now, incoming).held;
         if !accepted.is_empty() {
             let commit = Commit {
                 iid: known.instance.iid,

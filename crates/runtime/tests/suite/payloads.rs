@@ -14,7 +14,10 @@ async fn large_values_come_back_byte_for_byte_after_fold_and_restart() {
         let script = Script::new();
         let host = bed.open(&script, quiet());
         let client = host.client();
-        let input = format!("wait Go;call gate $;child run wait On,call echo $|#{size};ask @counter@k 1|{}", large(size));
+        let input = format!(
+            "wait Go;call gate $;child run wait On,call echo $|#{size};ask @counter@k 1|{}",
+            large(size)
+        );
         start(&client, "i", &input).await;
         raise(&client, "i", "Go", &large(size)).await;
         script.gathered("gate", 1).await;
