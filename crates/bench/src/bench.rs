@@ -24,6 +24,8 @@ const PROBES_MIN: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) size: Size,
+    /// How often each workload runs; the size says it if nobody does.
+    pub(crate) runs: Option<usize>,
     pub(crate) json: Option<PathBuf>,
     /// Names of workloads; empty for all.
     pub(crate) only: Vec<String>,
@@ -78,7 +80,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for workload in &chosen {
         let mut samples = Vec::new();
-        let runs = options.size.runs();
+        let runs = options.runs.unwrap_or(options.size.runs()).max(1);
         for run in 1..=runs {
             report::progress(&format!("{} run {run} of {runs}", workload.name()));
             samples.extend(run_once(workload.as_ref(), options, flush)?);
@@ -210,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_run_is_measured_from_outside_as_well() {
-        let options = Options { size: Size::Quick, json: None, only: Vec::new(), dir: None };
+        let options =
+            Options { size: Size::Quick, runs: None, json: None, only: Vec::new(), dir: None };
         let samples = run_once(&Nothing("W1"), &options, Duration::from_micros(100)).expect("runs");
         let metrics: Vec<&str> = samples.iter().map(|sample| sample.metric).collect();
         assert_eq!(metrics, ["size", "cpu", "peak rss", "written", "steal"]);

@@ -30,6 +30,9 @@ enum Command {
         /// Sizes that take about a minute in all.
         #[arg(long)]
         quick: bool,
+        /// How often each workload runs; five times if not given, once with `--quick`.
+        #[arg(long)]
+        runs: Option<usize>,
         /// Writes one JSON object a line as well.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -59,9 +62,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run { quick, json, only, dir } => {
+        Command::Run { quick, runs, json, only, dir } => {
             let size = if quick { bench::Size::Quick } else { bench::Size::Full };
-            bench::run(&bench::Options { size, json, only, dir })
+            bench::run(&bench::Options { size, runs, json, only, dir })
         }
         Command::Torture(options) => torture::run(&options),
         Command::Victim(options) => torture::victim(&options),

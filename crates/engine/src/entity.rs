@@ -10,7 +10,10 @@ use everstep_model::{
     Message, Operation, Outcome, ReusePolicy, Start, Timestamp, Value,
 };
 
-use crate::{Incoming, Instance, Limits, turn::envelope};
+use crate::{
+    Incoming, Instance, Limits,
+    turn::{envelope, unlocks},
+};
 
 /// A turn of an entity that has begun.
 #[derive(Debug, Clone, PartialEq)]
@@ -201,8 +204,11 @@ impl Picking<'_> {
 
     fn take_lock(&mut self, mut lock: Box<Lock>, incoming: Incoming, unlocked: &[Caller]) {
         if unlocked.contains(&lock.owner) && self.holder.as_ref() != Some(&lock.owner) {
-            // The owner is gone before its turn came; the rest of its set hears of it from the owner's end as well.
+            // The owner is gone before its turn came. Those of its set that hold the lock already may have had their unlock
+            // before the request, so they are told again.
             self.turn.consumed.extend(incoming.held);
+            let holding = lock.set.iter().take(lock.index as usize).cloned().collect();
+            self.turn.outgoing.extend(unlocks(&lock.owner, holding));
             return;
         }
         if self.holder.is_some() || self.barrier || !self.turn.operations.is_empty() {
@@ -254,9 +260,12 @@ impl Picking<'_> {
     fn knows(&self, key: &str) -> bool {
         let in_turn = || {
             let fresh = self.turn.operations.iter().filter(|(held, _)| held.is_none());
-            let held = self.turn.held.iter().filter_map(|message| match &message.body {
-                Body::Operation(operation) => Some(&operation.key),
-                _ => None,
+            let held = self.turn.held.iter().filter_map(|message| {
+                if let Body::Operation(operation) = &message.body {
+                    Some(&operation.key)
+                } else {
+                    None
+                }
             });
             fresh.map(|(_, operation)| &operation.key).chain(held).any(|known| known == key)
         };
@@ -264,7 +273,24 @@ impl Picking<'_> {
     }
 
     fn hold(&mut self, incoming: Incoming) {
-        if incoming.held.is_none() {
+        let known = match &incoming.message.body {
+            Body::Operation(operation) => self.knows(&operation.key),
+            Body::Start(_)
+            | Body::TaskEnded { .. }
+            | Body::ChildEnded { .. }
+            | Body::TimerFired { .. }
+            | Body::Raised { .. }
+            | Body::Suspend { .. }
+            | Body::Resume { .. }
+            | Body::Terminate { .. }
+            | Body::Rewind { .. }
+            | Body::Lock(_)
+            | Body::Unlock { .. }
+            | Body::OperationEnded { .. }
+            | Body::LockGranted { .. }
+            | Body::Unpark => false,
+        };
+        if incoming.held.is_none() && !known {
             self.turn.held.push(incoming.message);
         }
     }

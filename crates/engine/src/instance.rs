@@ -103,7 +103,7 @@ pub struct OpenTask {
     pub since: Timestamp,
     /// 1 for the first attempt.
     pub attempt: u32,
-    /// How often it took its process down.
+    /// How often its process went down while it ran.
     pub strikes: u32,
     /// The execution that called.
     pub execution_id: ExecutionId,
@@ -246,7 +246,7 @@ impl Instance {
             self.parked.clone_from(parked);
         }
         for (task, strikes) in &commit.row.strikes {
-            for (_, open) in self.tasks.iter_mut().filter(|((_, id), _)| id == task) {
+            if let Some(open) = self.tasks.get_mut(task) {
                 open.strikes = *strikes;
             }
         }
@@ -362,7 +362,11 @@ impl Instance {
                 self.suspended = None;
                 self.status = if self.ready { Status::Pending } else { Status::Running };
             }
-            Event::Rewound { .. } => self.status = Status::Running,
+            Event::Rewound { .. } => {
+                self.status = Status::Running;
+                // What failed may be the code itself, so that no answer brings the next turn about.
+                self.ready = true;
+            }
             Event::Terminated { reason } => {
                 self.end(Status::Terminated, now);
                 self.tasks.clear();

@@ -60,8 +60,8 @@ pub struct RowChange {
     pub wait: Option<Wait>,
     /// Parked (`Some(Some)`) or no longer parked (`Some(None)`).
     pub parked: Option<Option<Parked>>,
-    /// Calls that took their process down, with the count so far.
-    pub strikes: Vec<(EventId, u32)>,
+    /// Calls that ran when their process went down, by execution and id, with the count so far.
+    pub strikes: Vec<((u32, EventId), u32)>,
 }
 
 /// Why an instance is set aside.

@@ -232,7 +232,7 @@ fn commits() -> Vec<Commit> {
             custom_status: Some(Value::from("half way")),
             wait: Some(wait()),
             parked: Some(Some(parked)),
-            strikes: vec![(EventId(8), 2)],
+            strikes: vec![((2, EventId(8)), 2)],
         },
         entity: Some(EntityChange {
             state: Some(Some(Value::from("5"))),

@@ -30,6 +30,8 @@ pub enum Reason {
         name: String,
         /// Which attempt.
         attempt: u32,
+        /// How often the process went down while it ran.
+        strikes: u32,
         /// What holds it up.
         state: ActivityState,
     },
@@ -139,8 +141,8 @@ fn open(instance: &Instance, code: &dyn Code, reasons: &mut Vec<(Reason, Timesta
         } else {
             ActivityState::NotRegistered
         };
-        let reason =
-            Reason::Activity { task: *task, name: open.name.clone(), attempt: open.attempt, state };
+        let (name, attempt, strikes) = (open.name.clone(), open.attempt, open.strikes);
+        let reason = Reason::Activity { task: *task, name, attempt, strikes, state };
         reasons.push((reason, open.since));
     }
     reasons.extend(instance.timers.values().map(|at| (Reason::Timer(*at), instance.updated)));
@@ -191,7 +193,7 @@ impl fmt::Display for Reason {
                 "it is parked: {reason}; deploy code that fits its history, then it goes on by itself"
             ),
             Self::InTurn => write!(f, "a turn is being taken"),
-            Self::Activity { task, name, attempt, state } => {
+            Self::Activity { task, name, attempt, strikes, state } => {
                 write!(f, "activity `{name}` (call {}, attempt {attempt}) ", task.0)?;
                 match state {
                     ActivityState::NotRegistered => {
@@ -202,6 +204,14 @@ impl fmt::Display for Reason {
                     }
                     ActivityState::Running => write!(f, "is running"),
                     ActivityState::Underway => write!(f, "is being handed out or runs"),
+                }?;
+                match strikes {
+                    0 => Ok(()),
+                    1 => write!(
+                        f,
+                        "; it took its process down once, or ran beside what did; runs alone"
+                    ),
+                    _ => write!(f, "; it took its process down {strikes} times; runs alone"),
                 }
             }
             Self::RetryDue(at) => write!(f, "a retry is due at {at}"),

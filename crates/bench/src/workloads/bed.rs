@@ -108,6 +108,7 @@ impl Bed {
         let entered = runtime.enter();
         let store =
             open_embedded(folder, &HubOptions::new("bench", PARTITIONS), LoggedOptions::default())?;
+        let options = Options { running_file: Some(folder.join("running")), ..options };
         let host = Host::start(store, Arc::new(app()), options)?;
         drop(entered);
         let client = host.client();

@@ -56,7 +56,8 @@ impl Workload for Waiting {
             bed.close()?;
             check_completed(&folder, APPROVAL.name(), u64::from(*count))?;
             let variant = count.to_string();
-            let bytes = mebibytes(after.saturating_sub(before)) * f64::from(1 << 20) / f64::from(*count);
+            let bytes =
+                mebibytes(after.saturating_sub(before)) * f64::from(1 << 20) / f64::from(*count);
             samples.push(Sample::new(&variant, "per waiting instance", "B", bytes));
             samples.push(Sample::new(&variant, "rss", "MiB", mebibytes(after)));
             samples.push(Sample::new(&variant, "wake all", "s", woken));
@@ -88,12 +89,7 @@ impl Workload for Opening {
         let began = Instant::now();
         let bed = Bed::open(&empty)?;
         samples.push(Sample::new("empty", "ready", "ms", millis(began.elapsed())));
-        samples.push(Sample::new(
-            "empty",
-            "rss",
-            "MiB",
-            mebibytes(Memory::read()?.resident),
-        ));
+        samples.push(Sample::new("empty", "rss", "MiB", mebibytes(Memory::read()?.resident)));
         bed.close()?;
         let count = finished(context.size);
         finish_many(&full, count)?;

@@ -326,7 +326,7 @@ fn row() -> BoxedStrategy<RowChange> {
     let parked =
         (time(), text(), text()).prop_map(|(since, reason, code)| Parked { since, reason, code });
     let parked = option::of(option::of(parked));
-    (option::of(value()), option::of(wait()), parked, small((id(), any::<u32>())))
+    (option::of(value()), option::of(wait()), parked, small(((any::<u32>(), id()), any::<u32>())))
         .prop_map(|(custom_status, wait, parked, strikes)| RowChange {
             custom_status,
             wait,

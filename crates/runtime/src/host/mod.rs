@@ -5,15 +5,18 @@
 //! H3  A stop drains: no new requests, running activities get their time, everything queued becomes durable, then a last
 //!     fold hands memory over to the tables.
 //! H4  An error that leaves durability in doubt ends the process; what the disk holds is found out by the next start.
+//! H5  An activity that takes the process down is found out and not run for ever: see [`running`].
 
 mod folder;
 mod queue;
 mod reader;
 mod release;
+mod running;
 mod thread;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -35,6 +38,7 @@ use crate::{
 };
 use queue::Queue;
 pub(crate) use reader::folded_history;
+use running::Running;
 
 /// How often old instances are looked for.
 const RETAIN: Duration = Duration::from_mins(1);
@@ -58,6 +62,9 @@ pub struct Options {
     pub drain: Duration,
     /// Trees of orchestrations whose root ended this long ago are removed; `None` keeps them.
     pub retention: Option<Duration>,
+    /// Where to note what runs, so that an activity that takes the process down is found out. The file belongs to the
+    /// hub and to one host at a time; `None` where the store does not outlive the process.
+    pub running_file: Option<PathBuf>,
     /// What each partition is told; its share of the memory is filled in.
     pub partition: PartitionOptions,
 }
@@ -72,6 +79,7 @@ impl Default for Options {
             memory_bytes: 256 << 20,
             requests: 10_000,
             drain: Duration::from_secs(10),
+            running_file: None,
             retention: None,
             partition: PartitionOptions::default(),
         }
@@ -102,6 +110,7 @@ pub enum Error {
 /// A running host. Dropping it stops at once, without draining; what is durable stays.
 pub struct Host<S: Store> {
     shared: Arc<Shared<S>>,
+    releaser: Arc<release::Releaser<S>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     folder: Option<std::thread::JoinHandle<()>>,
     client: Client,
@@ -118,6 +127,10 @@ pub(crate) struct Shared<S: Store> {
     pub(crate) count: u16,
     queues: Vec<Queue<Command>>,
     dispatcher: Mutex<Dispatcher>,
+    /// The last durable group, per partition: read by its thread when it runs, not a reason to wake it.
+    durable: Vec<AtomicU64>,
+    /// Set by a thread that can only go on when a group is durable.
+    blocked: Vec<AtomicBool>,
     /// Effects of groups that are not durable, per partition.
     effects: Vec<Mutex<Unreleased>>,
     replies: Vec<Mutex<HashMap<Ticket, oneshot::Sender<Response>>>>,
@@ -131,6 +144,8 @@ pub(crate) struct Shared<S: Store> {
     /// A partition takes more memory than its share, and only a fold would help.
     memory_full: AtomicBool,
     running: AtomicUsize,
+    /// Running activities, for the start after this process.
+    noted: Option<Running>,
     fold: folder::Signal,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -139,6 +154,8 @@ pub(crate) struct Shared<S: Store> {
 pub(crate) enum Command {
     /// An input for one of its partitions.
     Input(PartitionId, Input),
+    /// A group that it waits for is durable.
+    Durable,
     /// Hand all its partitions' changes over.
     HandOver(std::sync::mpsc::Sender<(PartitionId, crate::partition::HandOver)>),
     /// Leave.
@@ -178,6 +195,10 @@ impl<S: Store> Host<S> {
     ) -> Result<Self, Error> {
         let hub = store.hub().clone();
         let count = hub.partitions;
+        let (noted, suspects) = match &options.running_file {
+            Some(path) => Running::open(path, hub.id),
+            None => (None, Vec::new()),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if options.threads == 0 { cores } else { options.threads }
             .min(usize::from(count))
@@ -188,6 +209,8 @@ impl<S: Store> Host<S> {
             count,
             queues: (0..threads).map(|_| Queue::new()).collect(),
             dispatcher: Mutex::new(Dispatcher::new(options.activities)),
+            durable: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            blocked: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             effects: (0..count).map(|_| Mutex::default()).collect(),
             replies: (0..count).map(|_| Mutex::default()).collect(),
             tickets: AtomicU64::new(0),
@@ -198,12 +221,18 @@ impl<S: Store> Host<S> {
             disk_full: AtomicBool::new(false),
             memory_full: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            noted,
             fold: folder::Signal::default(),
             clock,
             options,
         });
-        let partitions = recover(&shared)?;
-        shared.store.observe(Arc::new(release::Releaser(Arc::downgrade(&shared))));
+        let mut partitions = recover(&shared)?;
+        for (iid, execution, task) in suspects {
+            let home = partitions.iter_mut().find(|partition| partition.id() == iid.partition());
+            home.into_iter().for_each(|home| home.suspect(iid, execution, task));
+        }
+        let releaser = Arc::new(release::Releaser(Mutex::new(Arc::downgrade(&shared))));
+        shared.store.observe(releaser.clone());
         let handles = thread::start(&shared, partitions).map_err(Error::Thread)?;
         let folder = folder::start(&shared).map_err(Error::Thread)?;
         reader::wake(&shared);
@@ -211,7 +240,7 @@ impl<S: Store> Host<S> {
         if let Some(age) = shared.options.retention {
             shared.runtime.spawn(retain(Arc::downgrade(&shared), client.clone(), age));
         }
-        Ok(Self { shared, threads: handles, folder: Some(folder), client })
+        Ok(Self { shared, releaser, threads: handles, folder: Some(folder), client })
     }
 
     /// A handle for clients; cheap to clone.
@@ -225,6 +254,8 @@ impl<S: Store> Host<S> {
         for partition in 0..self.shared.count {
             self.shared.send(PartitionId(partition), Input::CodeChanged);
         }
+        // Some that wait for code may have left memory: the tables know them.
+        reader::wake(&self.shared);
         self.shared.run_activities();
     }
 
@@ -265,6 +296,8 @@ impl<S: Store> Host<S> {
                 tracing::error!("a thread of the host ended in a panic");
             }
         }
+        self.releaser.close();
+        self.shared.noted.iter().for_each(Running::close);
         // Nobody is left to answer; who waits is told so.
         self.shared.replies.iter().for_each(|replies| lock(replies).clear());
     }
@@ -286,7 +319,7 @@ async fn retain<S: Store>(shared: std::sync::Weak<Shared<S>>, client: Client, ag
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "instances that ended long ago were removed"),
             Err(error) => {
-                tracing::warn!(%error, "removing old instances failed; it is tried again")
+                tracing::warn!(%error, "removing old instances failed; it is tried again");
             }
         }
     }
@@ -324,6 +357,15 @@ impl<S: Store> Shared<S> {
         &self.queues[usize::from(partition.0) % self.queues.len()]
     }
 
+    /// Notes durability for the partition's thread, which is woken only if it waits for just this.
+    fn durable(&self, partition: PartitionId, group: GroupNo) {
+        let thread = usize::from(partition.0) % self.queues.len();
+        self.durable[usize::from(partition.0)].store(group.0, Ordering::SeqCst);
+        if self.blocked[thread].swap(false, Ordering::SeqCst) {
+            self.queues[thread].push(Command::Durable);
+        }
+    }
+
     fn dispatcher(&self) -> MutexGuard<'_, Dispatcher> {
         self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -343,6 +385,11 @@ impl<S: Store> Shared<S> {
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = oneshot::channel();
         lock(&self.replies[slot]).insert(ticket, sender);
+        // Whoever comes after the host has told all that wait would wait for ever.
+        if self.ended.load(Ordering::Relaxed) {
+            lock(&self.replies[slot]).remove(&ticket);
+            return Response::Busy;
+        }
         if self.ended.load(Ordering::Relaxed) {
             lock(&self.replies[slot]).remove(&ticket);
             return Response::Busy;

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Mutex, Weak, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,24 +14,37 @@ use everstep_model::{Failure, GroupNo, InstanceId, Outcome, PartitionId, Value, 
 use everstep_store::{Error as StoreError, Observer, Store, Tables};
 use everstep_worker::{BoxFuture, EntityBatch, EntityReply};
 
-use super::{Shared, lock};
+use super::{
+    Shared, lock,
+    running::{CrossOut, Place},
+};
 use crate::{
     dispatcher,
     partition::{Dispatch, Effect, Input},
 };
 
 /// Hears of durability on the store's writer thread.
-pub(super) struct Releaser<S: Store>(pub(super) Weak<Shared<S>>);
+pub(super) struct Releaser<S: Store>(pub(super) Mutex<Weak<Shared<S>>>);
+
+impl<S: Store> Releaser<S> {
+    /// Hears no more. The store's thread uses the host only within this lock, so it never drops the last handle: it
+    /// would wait for itself.
+    pub(super) fn close(&self) {
+        *lock(&self.0) = Weak::new();
+    }
+}
 
 impl<S: Store> Observer for Releaser<S> {
     fn durable(&self, partition: PartitionId, group: GroupNo) {
-        if let Some(shared) = self.0.upgrade() {
+        let host = lock(&self.0);
+        if let Some(shared) = host.upgrade() {
             shared.release(partition, group);
         }
     }
 
     fn disk_full(&self, full: bool) {
-        if let Some(shared) = self.0.upgrade() {
+        let host = lock(&self.0);
+        if let Some(shared) = host.upgrade() {
             shared.disk_full.store(full, Ordering::Relaxed);
             if full {
                 tracing::error!(
@@ -65,7 +78,7 @@ impl<S: Store> Shared<S> {
             let Some(effects) = effects else { break };
             activities |= self.perform(partition, effects);
         }
-        self.send(partition, Input::Durable(group));
+        self.durable(partition, group);
         if activities {
             self.run_activities();
         }
@@ -100,35 +113,51 @@ impl<S: Store> Shared<S> {
         if self.lags(3) {
             return;
         }
-        loop {
-            let Some(dispatch) = self.dispatcher().next() else { return };
-            self.running.fetch_add(1, Ordering::Relaxed);
-            self.runtime.spawn(self.clone().run_activity(*dispatch));
+        let batch: Vec<_> = {
+            let mut dispatcher = self.dispatcher();
+            std::iter::from_fn(|| dispatcher.next()).collect()
+        };
+        if batch.is_empty() {
+            return;
+        }
+        self.running.fetch_add(batch.len(), Ordering::Relaxed);
+        let calls = batch.iter().map(|dispatch| dispatcher::key(dispatch));
+        let places = self.noted.as_ref().map_or_else(Vec::new, |noted| noted.note(calls));
+        let places = places.into_iter().map(Some).chain(std::iter::repeat(None));
+        for (dispatch, place) in batch.into_iter().zip(places) {
+            self.runtime.spawn(self.clone().run_activity(*dispatch, place));
         }
     }
 
-    async fn run_activity(self: Arc<Self>, mut dispatch: Dispatch) {
+    async fn run_activity(self: Arc<Self>, mut dispatch: Dispatch, place: Option<Place>) {
         let key = dispatcher::key(&dispatch);
+        let cross_out = if dispatch.strikes > 0 { CrossOut::Now } else { CrossOut::Later };
         let timeout =
             self.worker.activity_options(&dispatch.call.name).and_then(|options| options.timeout);
         let instance = dispatch.call.instance.clone();
         let (execution, task) = (dispatch.execution, dispatch.call.task);
-        let outcome = match self.input_of(&mut dispatch).await {
-            Ok(()) => {
-                let name = dispatch.call.name.clone();
-                let run = catch_unwind(AssertUnwindSafe(|| self.worker.activity(dispatch.call)));
-                match run {
-                    Ok(future) => limited(&name, future, timeout).await,
-                    Err(panic) => Outcome::Failed(Box::new(panicked(&*panic))),
-                }
-            }
-            Err(error) => Outcome::Failed(Box::new(Failure::new("StoreError", error.to_string()))),
+        let name = dispatch.call.name.clone();
+        let run = match self.input_of(&mut dispatch).await {
+            Ok(()) => catch_unwind(AssertUnwindSafe(|| self.worker.activity(dispatch.call)))
+                .map_err(|panic| panicked(&*panic)),
+            Err(error) => Err(Failure::new("StoreError", error.to_string())),
         };
-        let home = super::home(&self, &instance);
-        self.send(home, Input::ActivityEnded { instance, execution, task, outcome });
-        self.running.fetch_sub(1, Ordering::Relaxed);
-        self.dispatcher().ended(key);
-        self.run_activities();
+        // Code that goes on after its host has stopped must not keep the store open.
+        let host = Arc::downgrade(&self);
+        drop(self);
+        let outcome = match run {
+            Ok(future) => limited(&name, future, timeout).await,
+            Err(failure) => Outcome::Failed(Box::new(failure)),
+        };
+        let Some(shared) = host.upgrade() else { return };
+        if let (Some(noted), Some(place)) = (&shared.noted, place) {
+            noted.end(place, cross_out);
+        }
+        let home = super::home(&shared, &instance);
+        shared.send(home, Input::ActivityEnded { instance, execution, task, outcome });
+        shared.running.fetch_sub(1, Ordering::Relaxed);
+        shared.dispatcher().ended(key);
+        shared.run_activities();
     }
 
     /// An input that is stored apart is read first.
@@ -142,11 +171,11 @@ impl<S: Store> Shared<S> {
     }
 
     fn run_entity(self: &Arc<Self>, partition: PartitionId, batch: EntityBatch) {
-        let shared = self.clone();
+        let (host, worker) = (Arc::downgrade(self), self.worker.clone());
         self.runtime.spawn(async move {
             let (entity, state, count) =
                 (batch.entity.clone(), batch.state.clone(), batch.operations.len());
-            let reply = match catch_unwind(AssertUnwindSafe(|| shared.worker.entity(batch))) {
+            let reply = match catch_unwind(AssertUnwindSafe(|| worker.entity(batch))) {
                 Ok(future) => guarded(future).await,
                 Err(panic) => Err(panicked(&*panic)),
             };
@@ -156,7 +185,9 @@ impl<S: Store> Shared<S> {
                 state,
                 sends: Vec::new(),
             });
-            shared.entity_done(partition, entity, reply);
+            if let Some(shared) = host.upgrade() {
+                shared.entity_done(partition, entity, reply);
+            }
         });
     }
 

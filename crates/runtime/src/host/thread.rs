@@ -1,8 +1,12 @@
 //! The threads that drive partitions.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
 
-use everstep_model::{PartitionId, Timestamp};
+use everstep_model::{GroupNo, PartitionId, Timestamp};
 use everstep_store::Store;
 
 use super::{Command, Shared, lock, reader};
@@ -66,6 +70,7 @@ impl<S: Store> Driver<S> {
             for command in commands.drain(..) {
                 match command {
                     Command::Input(id, input) => self.input(now, id, input),
+                    Command::Durable => {}
                     Command::HandOver(to) => {
                         self.hand_over =
                             Some((to, self.partitions.iter().map(Partition::id).collect()));
@@ -73,9 +78,10 @@ impl<S: Store> Driver<S> {
                     Command::End => return,
                 }
             }
+            self.learn_durable(now);
             let idle = self.take_turns(now);
             self.give(now);
-            if idle {
+            if idle && !self.is_blocked_no_more() {
                 let most =
                     self.next_alarm().map_or(SLEEP, |at| at.since(self.shared.now()).min(SLEEP));
                 self.shared.queues[self.number].wait(most);
@@ -100,6 +106,33 @@ impl<S: Store> Driver<S> {
         }
     }
 
+    /// Tells the partitions which of their groups became durable meanwhile.
+    fn learn_durable(&mut self, now: Timestamp) {
+        for index in 0..self.partitions.len() {
+            let partition = &mut self.partitions[index];
+            let upto =
+                GroupNo(self.shared.durable[usize::from(partition.id().0)].load(Ordering::SeqCst));
+            if upto > partition.durable() {
+                partition.step(now, Input::Durable(upto), &mut self.out);
+                self.perform(index);
+            }
+        }
+    }
+
+    /// Before it sleeps, a thread that waits for durability says so; tells whether what it waits for is there by now.
+    fn is_blocked_no_more(&mut self) -> bool {
+        let waits =
+            self.hand_over.is_some() || self.partitions.iter().any(Partition::waits_for_durability);
+        if !waits {
+            return false;
+        }
+        self.shared.blocked[self.number].store(true, Ordering::SeqCst);
+        self.partitions.iter().any(|partition| {
+            let durable = &self.shared.durable[usize::from(partition.id().0)];
+            durable.load(Ordering::SeqCst) > partition.durable().0
+        })
+    }
+
     /// Lets every partition that may close a group do so; tells whether nothing is left to do.
     fn take_turns(&mut self, now: Timestamp) -> bool {
         let mut idle = true;
@@ -113,7 +146,7 @@ impl<S: Store> Driver<S> {
             if partition.has_work() && partition.in_flight() < GROUPS_IN_FLIGHT && !waits {
                 partition.close_group(now, &mut self.out);
                 if partition.wants_fold() {
-                    self.shared.memory_full.store(true, std::sync::atomic::Ordering::Relaxed);
+                    self.shared.memory_full.store(true, Ordering::Relaxed);
                 }
                 idle &= !partition.has_work() || partition.in_flight() >= GROUPS_IN_FLIGHT;
             }

@@ -185,7 +185,7 @@ pub struct Dispatch {
     pub iid: Iid,
     /// The execution that called.
     pub execution: u32,
-    /// How often it took its process down.
+    /// How often its process went down while it ran; with any, it runs alone among its like.
     pub strikes: u32,
     /// What to run.
     pub call: ActivityCall,

@@ -15,6 +15,7 @@ mod meta;
 mod recover;
 mod requests;
 mod slot;
+mod strikes;
 mod turns;
 
 use std::{
@@ -37,6 +38,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 pub use io::{Dispatch, Effect, HandOver, Input, Name, Output, Request, Response, Ticket};
 pub(crate) use slot::Known;
 use slot::{Busy, Slot, Waiting};
+pub use strikes::STRIKES;
 
 /// A map whose order is the same in every run.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<Xxh3Default>>;
@@ -109,6 +111,8 @@ pub struct Partition {
     building: Building,
     dirty: Vec<InstanceId>,
     purged: Vec<(InstanceId, Purged)>,
+    /// Calls that ran when the last process went down, until their instance is looked at.
+    suspects: Map<Iid, Vec<(u32, EventId)>>,
     /// Purged, and not yet gone from the tables.
     gone: HashSet<InstanceId>,
     /// The same, with the fold that takes them away.
@@ -195,6 +199,7 @@ impl Partition {
             building: Building::default(),
             dirty: Vec::new(),
             purged: Vec::new(),
+            suspects: Map::default(),
             gone: HashSet::new(),
             gone_in_fold: Vec::new(),
             in_fold: VecDeque::new(),
@@ -213,6 +218,17 @@ impl Partition {
     /// How many closed groups are not durable.
     pub fn in_flight(&self) -> u64 {
         self.closed.0 - self.durable.0
+    }
+
+    /// The last group that it knows to be durable.
+    pub fn durable(&self) -> GroupNo {
+        self.durable
+    }
+
+    /// Whether the news that a group is durable would let it do something.
+    pub fn waits_for_durability(&self) -> bool {
+        self.in_flight() > 0
+            && (self.has_work() || !self.late.is_empty() || self.mode == Mode::Direct)
     }
 
     /// Whether something waits for the next group.
@@ -357,13 +373,9 @@ impl Partition {
     fn settle(&mut self) {
         for id in std::mem::take(&mut self.building.touched) {
             let Some(Slot::Known(known)) = self.slots.get_mut(&id) else { continue };
-            if known.mail.is_empty() {
-                continue;
-            }
-            let accepted = std::mem::take(&mut known.mail).into();
-            let commit =
-                Commit { iid: known.instance.iid, now: self.now, accepted, ..Commit::default() };
-            self.commit(&id, commit);
+            let mail = std::mem::take(&mut known.mail);
+            let fresh = |message| everstep_engine::Incoming { held: None, message };
+            self.put_aside(&id, mail.into_iter().map(fresh).collect());
         }
     }
 
@@ -619,6 +631,10 @@ impl Partition {
         let (now, horizon) = (self.now, self.now.after(self.options.horizon));
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
         let outstanding = !std::mem::replace(&mut known.looked, true);
+        if outstanding {
+            self.strike(id);
+        }
+        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
         let instance = &known.instance;
         let execution = instance.execution;
         let mut rings: Vec<_> = instance
@@ -634,8 +650,15 @@ impl Partition {
         }
         let mut waits =
             (instance.ready && instance.scheduled.is_none()) || !instance.inbox.is_empty();
-        let tasks = if outstanding { instance.tasks.keys().copied().collect() } else { Vec::new() };
+        let tasks = if outstanding { strikes::innocent(instance) } else { Vec::new() };
         let dispatches: Vec<_> = tasks.into_iter().filter_map(|key| dispatch(known, key)).collect();
+        if outstanding {
+            let poisoned = strikes::answers(&known.instance);
+            // The code may be another one than when it was parked.
+            let unpark = known.instance.parked.as_ref().map(|_| Body::Unpark);
+            waits |= !poisoned.is_empty() || unpark.is_some();
+            known.mail.extend(poisoned.into_iter().chain(unpark).map(local));
+        }
         // What is due already goes straight to the inbox: an alarm in the past would ring for ever.
         for (fire_at, rings) in rings {
             match rings {

@@ -130,13 +130,6 @@ impl Partition {
         ids.sort();
         for id in ids {
             self.look(&id);
-            if let Some(Known { instance, mail, .. }) = self.known(&id)
-                && instance.parked.is_some()
-            {
-                mail.push_back(super::local(everstep_model::Body::Unpark));
-                self.building.touched.push(id.clone());
-                self.enqueue(&id);
-            }
         }
     }
 }

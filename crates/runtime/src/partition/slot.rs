@@ -143,7 +143,6 @@ impl Known {
             self.tail.payloads = payloads;
             self.seen = 0;
             self.unseen.clear();
-            self.unseen.extend(commit.events.iter().cloned());
         }
         self.counted |= commit.begin.is_some() || commit.created.is_some();
         self.instance.apply(commit);

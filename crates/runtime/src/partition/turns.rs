@@ -140,10 +140,11 @@ impl Partition {
     }
 
     /// Puts fresh messages into the durable inbox: the turn they came for cannot be taken at present.
-    fn put_aside(&mut self, id: &InstanceId, incoming: Vec<Incoming>) {
+    pub(super) fn put_aside(&mut self, id: &InstanceId, incoming: Vec<Incoming>) {
         let now = self.now;
         let Some(known) = self.known(id) else { return };
         let accepted = hold(&known.instance, now, incoming).held;
+        let due: Vec<Timestamp> = accepted.iter().filter_map(delayed).collect();
         if !accepted.is_empty() {
             let commit = Commit {
                 iid: known.instance.iid,
@@ -153,6 +154,7 @@ impl Partition {
             };
             self.commit(id, commit);
         }
+        due.into_iter().for_each(|at| self.alarm(at, id.clone(), Rings::Look));
     }
 
     /// The worker has the turn and answers later. All its messages are held, so that the answer finds them.
@@ -400,6 +402,8 @@ impl Partition {
         let inline_bytes = self.options.limits.inline_bytes;
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
         let outgoing = std::mem::take(&mut commit.outgoing);
+        // The worker has yet to see how the execution began, with the values themselves.
+        let unseen = commit.begin.is_some().then(|| commit.events.clone());
         externalise(&known.instance, &mut commit, inline_bytes);
         let mut events = Vec::new();
         commit.events.iter().for_each(|event| stored::put_event(&mut events, event));
@@ -407,6 +411,7 @@ impl Partition {
         let before = status_of(known);
         let weight = known.weight();
         known.record(&commit, &events);
+        known.unseen = unseen.unwrap_or_else(|| std::mem::take(&mut known.unseen));
         self.weight = (self.weight + known.weight()).saturating_sub(weight);
         let after = status_of(known);
         if !known.dirty {

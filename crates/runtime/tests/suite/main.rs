@@ -1,5 +1,10 @@
 //! What a host promises, over the embedded store: each file asks one question, all are linked once.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests; what is unwrapped is what the test is about"
+)]
+
 mod bulk;
 mod golden;
 mod limits;

@@ -15,7 +15,7 @@ async fn large_values_come_back_byte_for_byte_after_fold_and_restart() {
         let host = bed.open(&script, quiet());
         let client = host.client();
         let input = format!(
-            "wait Go;call gate $;child run wait On,call echo $|#{size};ask @counter@k 1|{}",
+            "wait Go;call gate $;child run wait On,call echo $!#{size};ask @counter@k 1|{}",
             large(size)
         );
         start(&client, "i", &input).await;
@@ -91,7 +91,7 @@ async fn a_large_input_and_state_go_through_continue_as_new_and_entities() {
     let script = Script::new();
     let host = bed.open(&script, quiet());
     let client = host.client();
-    start(&client, "i", "wait Go;again wait Go,call echo done|#30000").await;
+    start(&client, "i", "wait Go;again wait Go,call echo done!#30000").await;
     raise(&client, "i", "Go", &large(20_000)).await;
     raise(&client, "i", "Go", &large(10_000)).await;
     let (status, output) = end(&client, "i").await;
@@ -142,7 +142,7 @@ async fn a_value_beyond_the_limit_fails_the_instance_and_says_so() {
     assert_eq!(end(&client, "input").await, failed);
     start(&client, "output", "call echo #25000;call echo #25000").await;
     assert_eq!(end(&client, "output").await, failed);
-    start(&client, "parent", "try children 1 call echo #50001").await;
+    start(&client, "parent", "try children 1 call echo ~50001").await;
     assert_eq!(end(&client, "parent").await, (Status::Completed, failed.1));
     host.stop().await.unwrap();
 }

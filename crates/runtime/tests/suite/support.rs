@@ -7,14 +7,14 @@
 //! | `call NAME ARG` | calls an activity |
 //! | `fan N NAME ARG` | calls it N times at once |
 //! | `child NAME ARG` | starts a child with an id that is made, and waits for it; `,` stands for `;` in its program |
-//! | `children N ARG` | starts `<parent>/<number>` N times at once, and waits for all |
+//! | `children N ARG` | starts `<parent>-<number>` N times at once, and waits for all |
 //! | `ask ENTITY ARG` | calls `add` of an entity |
 //! | `timer MS` | waits |
 //! | `wait NAME` | waits for an event |
 //! | `again ARG` | continues as new |
 //!
 //! `try` in front of a step makes its failure a result. `#N` at an argument's end stands for N bytes, `$` for the
-//! payload. The output is all results, with `,` between them.
+//! payload; `!` and `~` become the `|` and `#` of a program that is handed on. The output is all results, with `,` between them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -348,7 +348,7 @@ impl Execution {
                 "child" => child(*id, head, None, argument(&tail.replace(',', ";"), payload)),
                 "children" => {
                     let number = id.0 - first.0;
-                    let name = InstanceId::from_stored(&format!("{instance}/{number}"));
+                    let name = InstanceId::from_stored(&format!("{instance}-{number}"));
                     child(*id, "run", Some(name), argument(&tail.replace(',', ";"), payload))
                 }
                 "ask" => Action::CallEntity {
@@ -409,6 +409,7 @@ impl IntoValue for Vec<u8> {
 }
 
 fn argument(text: &str, payload: &[u8]) -> Value {
+    let text = &*text.replace('!', "|");
     if let Some(head) = text.strip_suffix('$') {
         return [head.as_bytes(), payload].concat().into_value();
     }
@@ -416,7 +417,7 @@ fn argument(text: &str, payload: &[u8]) -> Value {
         Some((head, count)) => {
             Value::text(head.to_owned() + &large(count.parse().expect("a number of bytes")))
         }
-        None => text.into(),
+        None => text.replace('~', "#").into(),
     }
 }
 
@@ -467,7 +468,13 @@ impl Bed {
     }
 
     pub(crate) fn open(&self, script: &Arc<Script>, options: Options) -> Host<Embedded> {
-        let store = open_store(self.folder.path()).expect("the folder opens");
+        let store = loop {
+            match open_store(self.folder.path()) {
+                // A read of the host before may still be under way.
+                Err(everstep_store::Error::InUse { .. }) => std::thread::yield_now(),
+                opened => break opened.expect("the folder opens"),
+            }
+        };
         let clock = self.clock.clone();
         let now = Arc::new(move || clock.now());
         Host::start_with_clock(store, script.clone(), options, now).expect("the host starts")
