@@ -64,7 +64,7 @@ impl<'a> Building<'a> {
                 });
             }
             Action::CreateTimer { id, fire_at, origin } => {
-                self.event(Event::TimerCreated { id, fire_at, origin })
+                self.event(Event::TimerCreated { id, fire_at, origin });
             }
             Action::CancelTimer { timer } => self.event(Event::TimerCanceled { timer }),
             Action::SendEvent { id, instance, name, input } => {

@@ -413,7 +413,7 @@ impl<'a> Beginning<'a> {
                 self.record(Event::Resumed { reason });
                 self.turn.ask = true;
             }
-            Body::Terminate { reason, recursive } => self.terminate(reason, recursive),
+            Body::Terminate { reason, recursive } => self.terminate(&reason, recursive),
             Body::Unpark if self.parked => {
                 self.parked = false;
                 self.turn.retried = true;
@@ -446,18 +446,18 @@ impl<'a> Beginning<'a> {
         self.turn.events.push(event);
     }
 
-    fn terminate(&mut self, reason: String, recursive: bool) {
+    fn terminate(&mut self, reason: &str, recursive: bool) {
         let instance = self.instance;
-        self.record(Event::Terminated { reason: reason.clone() });
+        self.record(Event::Terminated { reason: reason.to_owned() });
         self.turn.ended = true;
         self.turn.ask = false;
-        let failure = Failure::new(kinds::TERMINATED, reason.clone());
+        let failure = Failure::new(kinds::TERMINATED, reason);
         self.turn.outgoing.extend(reply_to_parent(instance, Outcome::Failed(Box::new(failure))));
         if recursive {
             let children = instance.children.values().map(|child| {
                 envelope(
                     child.instance.clone(),
-                    Body::Terminate { reason: reason.clone(), recursive },
+                    Body::Terminate { reason: reason.to_owned(), recursive },
                 )
             });
             self.turn.outgoing.extend(children);
