@@ -1,7 +1,7 @@
 //! What clients ask, and the answers.
 
 use everstep_engine::StartOutcome;
-use everstep_model::{Body, Iid, InstanceId, Purged, Status, stored};
+use everstep_model::{Body, Iid, InstanceId, Message, Purged, Status, stored};
 use everstep_store::{Cursor, Filter, Order, Row};
 
 use super::{Busy, Effect, Output, Partition, Request, Response, Slot, Ticket, Waiting, local};
@@ -235,9 +235,18 @@ impl Partition {
     }
 
     fn purge(&mut self, id: &InstanceId, purged: Purged) {
+        let awaited = self.known(id).map(|known| {
+            let held = known.instance.inbox.iter().map(|(_, message)| message);
+            held.chain(&known.mail)
+                .filter(|message| is_awaited(message))
+                .cloned()
+                .collect::<Vec<_>>()
+        });
         stored::put_purged(&mut self.building.entries, purged);
         self.building.effects.push(Effect::DropActivities(purged.iid));
         self.remove(id, purged);
+        // Someone waits for what these messages bring about, so they find nobody instead of nothing.
+        awaited.into_iter().flatten().for_each(|message| self.deliver_to_nobody(id, message));
     }
 
     /// Takes an instance out of memory and hides its rows.
@@ -296,6 +305,26 @@ impl Partition {
         order.sort(&mut rows);
         rows.truncate(limit);
         (rows, hidden)
+    }
+}
+
+/// Whether somebody would wait for ever if a message were dropped.
+fn is_awaited(message: &Message) -> bool {
+    match &message.body {
+        Body::LockGranted { .. } | Body::Lock(_) => true,
+        Body::Operation(operation) => operation.caller.is_some(),
+        Body::Start(_)
+        | Body::TaskEnded { .. }
+        | Body::ChildEnded { .. }
+        | Body::TimerFired { .. }
+        | Body::Raised { .. }
+        | Body::Suspend { .. }
+        | Body::Resume { .. }
+        | Body::Terminate { .. }
+        | Body::Rewind { .. }
+        | Body::Unlock { .. }
+        | Body::OperationEnded { .. }
+        | Body::Unpark => false,
     }
 }
 
