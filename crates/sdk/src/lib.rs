@@ -3,6 +3,11 @@
 // The attributes write paths that begin with `::everstep`, also in this crate's own tests.
 extern crate self as everstep;
 
+/// The sample on the first page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod first_page {}
+
 mod activity;
 mod app;
 mod call;
@@ -22,6 +27,7 @@ mod section;
 mod select;
 mod slots;
 mod state;
+pub mod testing;
 mod turns;
 mod wake;
 
