@@ -154,6 +154,11 @@ fn steps(all: &[Event]) -> TurnReply {
     if ended.len() == count {
         return decided(Action::Complete(Completion::Completed(Value::text(count.to_string()))));
     }
+    // After a rewind the call stands in the history and is open; deciding it again would break the rule of ids.
+    let scheduled = all.iter().filter(|event| matches!(event, Event::TaskScheduled { .. })).count();
+    if scheduled > ended.len() {
+        return TurnReply::Decided(Decision::default());
+    }
     decided(Action::CallActivity {
         id: EventId(ended.len() as u32),
         name: name.to_owned(),
