@@ -225,7 +225,7 @@ impl Instance {
             self.inbox.messages.remove(number);
         }
         for message in &commit.accepted {
-            self.remember_accepted_key(message);
+            self.remember_key(crate::turn::key(&message.body));
             self.inbox.messages.insert(self.inbox.next, message.clone());
             self.inbox.next += 1;
         }
@@ -424,26 +424,6 @@ impl Instance {
 
     fn take_id(&mut self, id: EventId) {
         self.next_id = self.next_id.max(id.0 + 1);
-    }
-
-    fn remember_accepted_key(&mut self, message: &Message) {
-        match &message.body {
-            Body::Raised { key, .. } => self.remember_key(key),
-            Body::Operation(operation) => self.remember_key(&operation.key),
-            Body::Start(_)
-            | Body::TaskEnded { .. }
-            | Body::ChildEnded { .. }
-            | Body::TimerFired { .. }
-            | Body::Suspend { .. }
-            | Body::Resume { .. }
-            | Body::Terminate { .. }
-            | Body::Rewind { .. }
-            | Body::Lock(_)
-            | Body::Unlock { .. }
-            | Body::OperationEnded { .. }
-            | Body::LockGranted { .. }
-            | Body::Unpark => {}
-        }
     }
 
     fn remember_key(&mut self, key: &str) {

@@ -146,7 +146,7 @@ pub fn hold(instance: &Instance, now: Timestamp, incoming: Vec<Incoming>) -> Tur
 }
 
 /// The sender's key of a message; empty if it has none.
-fn key(body: &Body) -> &str {
+pub(crate) fn key(body: &Body) -> &str {
     match body {
         Body::Raised { key, .. } => key,
         Body::Operation(operation) => &operation.key,

@@ -35,8 +35,6 @@ pub enum Reason {
         /// What holds it up.
         state: ActivityState,
     },
-    /// A retry is due.
-    RetryDue(Timestamp),
     /// A timer is due.
     Timer(Timestamp),
     /// An event was not raised.
@@ -214,7 +212,6 @@ impl fmt::Display for Reason {
                     _ => write!(f, "; it took its process down {strikes} times; runs alone"),
                 }
             }
-            Self::RetryDue(at) => write!(f, "a retry is due at {at}"),
             Self::Timer(at) => write!(f, "a timer is due at {at}"),
             Self::Event(name) => write!(f, "event `{name}` was not raised; raise it"),
             Self::Child(id) => {
