@@ -14,7 +14,8 @@ use std::{
 };
 
 use everstep_model::{
-    Action, Completion, Event, EventId, Iid, InstanceId, Outcome, PartitionId, Tags, Value,
+    Action, Completion, Event, EventId, Iid, InstanceId, Outcome, PartitionId, ReusePolicy, Tags,
+    Value,
 };
 use everstep_runtime::{ClientError, Host, Options, StartOptions};
 use everstep_store::HubOptions;
@@ -153,7 +154,9 @@ async fn child() {
     let client = host.client();
     let name = if role == "guilty" { "guilty" } else { "hangs" };
     let id = InstanceId::parse(name).unwrap();
-    let options = StartOptions { id: Some(id.clone()), ..StartOptions::default() };
+    // It may have ended by the time this asks: it is not to run once more.
+    let reuse = ReusePolicy::never();
+    let options = StartOptions { id: Some(id.clone()), reuse, ..StartOptions::default() };
     let started = client.start(name, Value::text(""), options).await;
     assert!(matches!(started, Ok(_) | Err(ClientError::AlreadyExists { .. })), "{started:?}");
     let text = if role == "guilty" {
