@@ -69,7 +69,7 @@ pub struct Instance {
     /// Activities called and not ended, by execution and id.
     pub tasks: BTreeMap<(u32, EventId), OpenTask>,
     /// Timers set and not fired.
-    pub timers: BTreeMap<EventId, Timestamp>,
+    pub timers: BTreeMap<EventId, OpenTimer>,
     /// Children started, waited for, and not ended.
     pub children: BTreeMap<EventId, OpenChild>,
     /// Entities called and not heard of.
@@ -107,6 +107,17 @@ pub struct OpenTask {
     pub strikes: u32,
     /// The execution that called.
     pub execution_id: ExecutionId,
+}
+
+/// A timer that was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenTimer {
+    /// When it is due.
+    pub fire_at: Timestamp,
+    /// The call that is tried again when it fires.
+    pub origin: Option<Origin>,
+    /// When it was set.
+    pub since: Timestamp,
 }
 
 /// A child that was started.
@@ -319,9 +330,10 @@ impl Instance {
             Event::ChildEnded { task, outcome: _ } => {
                 self.children.remove(task);
             }
-            Event::TimerCreated { id, fire_at, origin: _ } => {
+            Event::TimerCreated { id, fire_at, origin } => {
                 self.take_id(*id);
-                self.timers.insert(*id, *fire_at);
+                let timer = OpenTimer { fire_at: *fire_at, origin: *origin, since: now };
+                self.timers.insert(*id, timer);
             }
             Event::TimerFired { timer } | Event::TimerCanceled { timer } => {
                 self.timers.remove(timer);
@@ -446,7 +458,7 @@ impl Instance {
         if self.status.is_terminal() {
             return None;
         }
-        let timer = self.timers.values().min().copied();
+        let timer = self.timers.values().map(|timer| timer.fire_at).min();
         let start = self.scheduled.filter(|_| self.ready);
         let signal = self.inbox.messages.values().filter_map(|message| match &message.body {
             Body::Operation(operation) => operation.due,

@@ -23,7 +23,7 @@ mod turn;
 
 pub use clock::present;
 pub use entity::{EntityAnswer, EntityTurn, begin_entity, finish_entity};
-pub use instance::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask};
+pub use instance::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask, OpenTimer};
 pub use limits::Limits;
 pub use live::LiveError;
 pub use payload::{externalise, resolve};

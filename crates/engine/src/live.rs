@@ -4,11 +4,11 @@
 //! V2  Values that have a column of their own (input, output, custom status, an entity's state) are not in here.
 
 use everstep_model::{
-    Caller, EventId, ExecutionId, Iid, InstanceId, Message, Parent, Parked, Timestamp,
+    Caller, EventId, ExecutionId, Iid, InstanceId, Message, Origin, Parent, Parked, Timestamp,
     TraceContext, Value, Wait, message, stored,
 };
 
-use crate::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask};
+use crate::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask, OpenTimer};
 
 /// A `live` blob that this version cannot read.
 pub type LiveError = everstep_model::wire::Error;
@@ -25,7 +25,7 @@ struct Live {
     next_id: u32,
     payloads: u32,
     tasks: Vec<LiveTask>,
-    timers: Vec<(EventId, Timestamp)>,
+    timers: Vec<LiveTimer>,
     children: Vec<LiveChild>,
     calls: Vec<LiveCall>,
     locks: Vec<LiveLock>,
@@ -47,6 +47,13 @@ struct LiveTask {
     attempt: u32,
     strikes: u32,
     execution_id: ExecutionId,
+}
+
+struct LiveTimer {
+    id: EventId,
+    fire_at: Timestamp,
+    origin: Option<Origin>,
+    since: Timestamp,
 }
 
 struct LiveChild {
@@ -78,6 +85,8 @@ message!(Live {
 // frozen
 message!(LiveTask { 1 execution, 2 id, 3 name, 4 input, 5 since, 6 attempt, 7 strikes, 8 execution_id });
 // frozen
+message!(LiveTimer { 1 id, 2 fire_at, 3 origin, 4 since });
+// frozen
 message!(LiveChild { 1 id, 2 instance, 3 execution_id, 4 since });
 // frozen
 message!(LiveCall { 1 id, 2 entity, 3 name, 4 since });
@@ -102,7 +111,16 @@ impl Instance {
                 .iter()
                 .map(|((execution, id), task)| live_task(*execution, *id, task))
                 .collect(),
-            timers: self.timers.iter().map(|(id, at)| (*id, *at)).collect(),
+            timers: self
+                .timers
+                .iter()
+                .map(|(id, OpenTimer { fire_at, origin, since })| LiveTimer {
+                    id: *id,
+                    fire_at: *fire_at,
+                    origin: *origin,
+                    since: *since,
+                })
+                .collect(),
             children: self
                 .children
                 .iter()
@@ -164,7 +182,13 @@ impl Instance {
             next_id: live.next_id,
             payloads: live.payloads,
             tasks: live.tasks.into_iter().map(open_task).collect(),
-            timers: live.timers.into_iter().collect(),
+            timers: live
+                .timers
+                .into_iter()
+                .map(|LiveTimer { id, fire_at, origin, since }| {
+                    (id, OpenTimer { fire_at, origin, since })
+                })
+                .collect(),
             children: live
                 .children
                 .into_iter()

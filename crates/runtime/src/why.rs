@@ -143,7 +143,7 @@ fn open(instance: &Instance, code: &dyn Code, reasons: &mut Vec<(Reason, Timesta
         let reason = Reason::Activity { task: *task, name, attempt, strikes, state };
         reasons.push((reason, open.since));
     }
-    reasons.extend(instance.timers.values().map(|at| (Reason::Timer(*at), instance.updated)));
+    reasons.extend(instance.timers.values().map(|timer| (Reason::Timer(timer.fire_at), timer.since)));
     reasons.extend(
         instance
             .children

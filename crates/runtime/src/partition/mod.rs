@@ -640,7 +640,7 @@ impl Partition {
         let mut rings: Vec<_> = instance
             .timers
             .iter()
-            .map(|(timer, at)| (*at, Rings::Timer(execution, *timer)))
+            .map(|(id, timer)| (timer.fire_at, Rings::Timer(execution, *id)))
             .collect();
         if let Some(due) = instance.scheduled.filter(|_| instance.ready) {
             rings.push((due, Rings::Timer(execution, EventId(u32::MAX))));
