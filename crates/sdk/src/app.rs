@@ -189,6 +189,21 @@ impl App {
             .map_err(|reason| Failure::new(kinds::RULE, reason))
     }
 
+    /// The names of all orchestrators, as they were registered, in order.
+    pub fn orchestrators(&self) -> Vec<Arc<str>> {
+        self.registry.orchestrators.spellings()
+    }
+
+    /// The names of all activities, as they were registered, in order.
+    pub fn activities(&self) -> Vec<Arc<str>> {
+        self.registry.activities.spellings()
+    }
+
+    /// The names of all entities, as they were registered, in order.
+    pub fn entities(&self) -> Vec<Arc<str>> {
+        self.registry.entities.spellings()
+    }
+
     fn edit(&mut self) -> &mut Registry {
         Arc::make_mut(&mut self.registry)
     }
@@ -293,6 +308,12 @@ impl<T> Names<T> {
             "the {kind} `{name}` is registered twice; names are compared without case"
         );
         self.by_spelling.insert(spelling, thing);
+    }
+
+    fn spellings(&self) -> Vec<Arc<str>> {
+        let mut spellings: Vec<_> = self.by_spelling.keys().cloned().collect();
+        spellings.sort();
+        spellings
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<(&Arc<str>, &T)> {

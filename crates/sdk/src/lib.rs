@@ -20,6 +20,7 @@ mod events;
 mod execution;
 mod failure;
 mod function;
+mod http;
 mod join;
 #[doc(hidden)]
 pub mod macros;
@@ -48,5 +49,6 @@ pub use everstep_sdk_macros::{activity, entity, orchestrator};
 pub use everstep_worker::{ActivityOptions, Purity, Worker};
 pub use failure::{BoxError, Elapsed, failure};
 pub use function::{Activity, ActivityHandle, Orchestrator, OrchestratorHandle, Payload, Register};
+pub use http::{HTTP_ACTIVITY, HttpRequest, HttpResponse, RetryOptions, TokenSource};
 pub use join::{Join, JoinAll, TryJoinAll, join, join_all, try_join_all};
 pub use select::{Either, SelectAll, select, select_all};
