@@ -21,11 +21,15 @@ pub(crate) fn fresh(parent: Option<&Path>) -> anyhow::Result<TempDir> {
     made.with_context(|| format!("cannot make a folder in {}", parent.display()))
 }
 
-/// The folder builds go to: this program lies in it, and cargo has marked it. Else where the caller stands.
+/// The folder builds go to, if this program lies in it; else where the caller stands.
 fn beside_builds() -> PathBuf {
-    let program = env::current_exe().unwrap_or_default();
-    let marked = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    marked.map_or_else(|| PathBuf::from("."), Path::to_owned)
+    builds_of(&env::current_exe().unwrap_or_default()).unwrap_or_else(|| PathBuf::from("."))
+}
+
+/// Above the folder of the profile that a program was built for.
+fn builds_of(program: &Path) -> Option<PathBuf> {
+    let of_profile = |folder: &&Path| folder.ends_with("debug") || folder.ends_with("release");
+    program.ancestors().find(of_profile)?.parent().map(Path::to_owned)
 }
 
 fn refuse_memory(folder: &Path) -> anyhow::Result<()> {
@@ -58,8 +62,9 @@ mod tests {
 
     #[test]
     fn the_default_folder_lies_among_the_builds() {
-        let made = fresh(None).expect("can be made");
-        let builds = made.path().parent().expect("has a parent");
-        assert!(builds.join("CACHEDIR.TAG").exists(), "{}", builds.display());
+        let of = |program: &str| builds_of(Path::new(program));
+        assert_eq!(of("/a/target/release/bench"), Some("/a/target".into()));
+        assert_eq!(of("/a/target/debug/deps/bench-1"), Some("/a/target".into()));
+        assert_eq!(of("/usr/bin/bench"), None);
     }
 }
