@@ -30,3 +30,41 @@ pub fn present(wall: Timestamp, instance: &Instance, incoming: &[Incoming]) -> T
     let due = if due == due.whole_micros() { due } else { due.next_micro() };
     wall.whole_micros().max(instance.last_now.next_micro()).max(due)
 }
+
+#[cfg(test)]
+mod tests {
+    use everstep_model::{EventId, Iid, InstanceId, Message, Source};
+
+    use super::*;
+
+    fn at(ticks: i64) -> Timestamp {
+        Timestamp::from_ticks(ticks)
+    }
+
+    fn instance(last_now: i64) -> Instance {
+        let id = InstanceId::from_stored("order");
+        Instance { last_now: at(last_now), ..Instance::new(Iid(1), id, Timestamp::EPOCH) }
+    }
+
+    fn timer(fire_at: i64) -> Incoming {
+        let body = Body::TimerFired { execution: 1, timer: EventId(0), fire_at: at(fire_at) };
+        Incoming { held: None, message: Message { from: Source::Local, body } }
+    }
+
+    #[test]
+    fn the_present_is_the_wall_clock_in_whole_microseconds() {
+        assert_eq!(present(at(1_009), &instance(0), &[]), at(1_000));
+    }
+
+    #[test]
+    fn the_present_is_after_the_last_one_also_when_the_clock_goes_back() {
+        assert_eq!(present(at(1_000), &instance(1_000), &[]), at(1_010));
+        assert_eq!(present(at(1_000), &instance(9_000), &[]), at(9_010));
+    }
+
+    #[test]
+    fn the_present_is_never_before_a_timer_that_fires() {
+        assert_eq!(present(at(1_000), &instance(0), &[timer(2_000)]), at(2_000));
+        assert_eq!(present(at(1_000), &instance(0), &[timer(2_001), timer(5)]), at(2_010));
+    }
+}

@@ -124,8 +124,9 @@ impl<'a> Building<'a> {
     ) {
         let (name, version, input) = call;
         let Caller { instance, execution_id, task } = self.caller(id);
-        let is_ancestor = *child == instance
-            || self.instance.parent.as_ref().is_some_and(|parent| parent.instance == *child);
+        let is_child = |other: &InstanceId| same_in_any_case(other, child);
+        let is_ancestor = is_child(&instance)
+            || self.instance.parent.as_ref().is_some_and(|parent| is_child(&parent.instance));
         let refusal = if is_ancestor {
             Some(format!(
                 "`{child}` is the caller itself or its parent; give the child an id of its own"
@@ -249,6 +250,11 @@ impl<'a> Building<'a> {
     }
 }
 
+/// Ids differ by case, but a child that differs from its parent by nothing else is a slip.
+fn same_in_any_case(one: &InstanceId, other: &InstanceId) -> bool {
+    one.as_str().to_lowercase() == other.as_str().to_lowercase()
+}
+
 /// The id of a child that was given none: the parent's execution and the call, so that depth does not lengthen it.
 pub(crate) fn child_id(execution_id: &ExecutionId, task: EventId) -> InstanceId {
     InstanceId::from_stored(&format!("{execution_id}:{}", task.0))
@@ -281,3 +287,6 @@ pub(crate) fn value_bytes(action: &Action) -> usize {
         | Action::Unlock { .. } => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

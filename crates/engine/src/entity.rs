@@ -67,6 +67,7 @@ pub fn begin_entity(
         instance,
         holder: instance.lock.clone(),
         barrier: false,
+        shut_out: false,
         turn: EntityTurn {
             now,
             operations: Vec::new(),
@@ -100,10 +101,11 @@ pub fn finish_entity(
     let ran = answer.results.len();
     assert!(ran <= operations.len(), "a worker answers no operation it was not given");
     let mut results = answer.results.into_iter();
+    let mut left = Vec::new();
     for (number, operation) in operations {
         let Some(outcome) = results.next() else {
             if number.is_none() {
-                held.push(Message {
+                left.push(Message {
                     from: everstep_model::Source::Local,
                     body: Body::Operation(Box::new(operation)),
                 });
@@ -118,12 +120,14 @@ pub fn finish_entity(
             outgoing.push(envelope(instance, Body::OperationEnded { execution_id, task, outcome }));
         }
     }
+    // What was not run came before what was held.
+    left.append(&mut held);
     outgoing.extend(answer.sends.into_iter().map(|send| sent(instance, send, ids())));
     let state = (ran > 0 && answer.state != instance.state).then_some(answer.state);
     Commit {
         iid: instance.iid,
         now,
-        accepted: held,
+        accepted: left,
         consumed,
         outgoing,
         entity: Some(EntityChange { state, lock, keys }),
@@ -171,6 +175,8 @@ struct Picking<'a> {
     holder: Option<Caller>,
     /// A lock request waits: nothing after it runs.
     barrier: bool,
+    /// Something waits because of the holder.
+    shut_out: bool,
     turn: EntityTurn,
 }
 
@@ -182,6 +188,8 @@ impl Picking<'_> {
                 if self.holder.as_ref() == Some(owner) {
                     self.holder = None;
                     self.turn.lock = Some(None);
+                    // Those who waited are the first of the next turn; nobody overtakes them in this one.
+                    self.barrier |= self.shut_out;
                 }
             }
             Body::Lock(lock) => self.take_lock(lock.clone(), incoming, unlocked),
@@ -213,6 +221,7 @@ impl Picking<'_> {
         }
         if self.holder.is_some() || self.barrier || !self.turn.operations.is_empty() {
             self.barrier |= self.holder.is_none();
+            self.shut_out |= self.holder.is_some();
             self.hold(incoming);
             return;
         }
@@ -248,6 +257,7 @@ impl Picking<'_> {
             Some(holder) => owns(holder),
             None => !self.barrier,
         };
+        self.shut_out |= !allowed && self.holder.is_some();
         if !allowed || operation.due.is_some_and(|due| due > self.turn.now) {
             self.hold(incoming);
             return;
@@ -295,3 +305,6 @@ impl Picking<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

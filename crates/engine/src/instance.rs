@@ -227,13 +227,18 @@ impl Instance {
 
     /// Makes a commit's facts part of the instance.
     pub fn apply(&mut self, commit: &Commit) {
+        let had_ended = self.status.is_terminal();
         if let Some(begin) = &commit.begin {
             self.begin_execution(begin);
         }
         self.updated = self.updated.max(commit.now);
         self.last_now = self.last_now.max(commit.now);
         for number in &commit.consumed {
-            self.inbox.messages.remove(number);
+            let message = self.inbox.messages.remove(number);
+            // What came too late had no effect: after a rewind its sender may send it again.
+            if let Some(message) = message.filter(|_| had_ended) {
+                self.forget_key(crate::turn::key(&message.body));
+            }
         }
         for message in &commit.accepted {
             self.remember_key(crate::turn::key(&message.body));
@@ -446,6 +451,10 @@ impl Instance {
             self.keys.pop_front();
         }
         self.keys.push_back(key.to_owned());
+    }
+
+    fn forget_key(&mut self, key: &str) {
+        self.keys.retain(|known| known != key);
     }
 
     /// Whether an event or signal with this key was taken before.

@@ -18,6 +18,8 @@ mod limits;
 mod live;
 mod payload;
 mod rewind;
+#[cfg(test)]
+mod script;
 mod start;
 mod turn;
 

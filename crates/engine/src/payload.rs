@@ -84,3 +84,40 @@ fn each_value<E>(
         | Event::Failed { .. } => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use everstep_model::{EventId, Iid, InstanceId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn values_over_the_bound_are_stored_apart_and_come_back() {
+        let id = InstanceId::from_stored("order");
+        let mut instance = Instance::new(Iid(7), id, Timestamp::EPOCH);
+        (instance.execution, instance.payloads) = (2, 3);
+        let raised = |input: &str| Event::EventRaised {
+            name: "Go".into(),
+            input: input.into(),
+            key: String::new(),
+        };
+        let completed =
+            Event::TaskEnded { task: EventId(0), outcome: Outcome::Completed("12345".into()) };
+        let events = vec![raised("1234"), completed, raised("123456")];
+        let mut commit = Commit { iid: Iid(7), events: events.clone(), ..Commit::default() };
+        externalise(&instance, &mut commit, 4);
+
+        assert_eq!(commit.events[0], events[0]);
+        let names: Vec<_> =
+            commit.payloads.iter().map(|(at, _)| (at.execution, at.n, at.len)).collect();
+        assert_eq!(names, [(2, 3, 5), (2, 4, 6)]);
+
+        let stored = commit.payloads.clone();
+        let mut load = |at: &PayloadRef| {
+            let found = stored.iter().find(|(payload, _)| payload == at);
+            found.map(|(_, bytes)| bytes.clone()).ok_or("it is not there")
+        };
+        resolve(&mut commit.events, &mut load).unwrap();
+        assert_eq!(commit.events, events);
+    }
+}

@@ -35,7 +35,7 @@ pub fn rewind(
     }
     let cut = Cut::of(history);
     let mut events = cut.kept(history);
-    let outgoing = rewound_children(instance, &events, history, reason);
+    let outgoing = rewound_children(instance, &events, reason);
     events.push(Event::Rewound { reason: reason.to_owned() });
     Ok(Commit {
         iid: instance.iid,
@@ -246,22 +246,16 @@ fn answer(event: &Event) -> Option<(EventId, bool)> {
     }
 }
 
-/// Children whose failure was cut off are rewound too, and started again if they are gone. A call of an entity that
-/// failed is made again.
-fn rewound_children(
-    instance: &Instance,
-    kept: &[Event],
-    history: &[Event],
-    reason: &str,
-) -> Vec<Envelope> {
+/// Children whose failure was cut off are rewound too, and started again if they are gone. The others that have not
+/// answered get the same message: one that ended meanwhile, when nobody listened, answers it, and one that runs absorbs
+/// it. A call of an entity without an answer is made again.
+fn rewound_children(instance: &Instance, kept: &[Event], reason: &str) -> Vec<Envelope> {
     let answered: BTreeSet<EventId> =
         kept.iter().filter_map(answer).map(|(task, _)| task).collect();
-    let had_answer: BTreeSet<EventId> =
-        history.iter().filter_map(answer).map(|(task, _)| task).collect();
     let again = |event: &Event| match event {
         Event::ChildCreated {
             id, name, version, instance: child, input, detached: false, ..
-        } if had_answer.contains(id) && !answered.contains(id) => {
+        } if !answered.contains(id) => {
             let start = restart(instance, *id, (name, version, input));
             let body = Body::Rewind { reason: reason.to_owned(), start: Some(Box::new(start)) };
             Some(envelope(child.clone(), body))
@@ -333,3 +327,6 @@ fn restart(
         reuse: ReusePolicy::never(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,3 +92,6 @@ fn refusal(id: &InstanceId, start: &Start) -> Option<Envelope> {
         Body::ChildEnded { execution_id: parent.execution_id.clone(), task: parent.task?, outcome };
     Some(envelope(parent.instance.clone(), body))
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,6 +115,8 @@ pub fn begin(instance: &Instance, now: Timestamp, incoming: Vec<Incoming>) -> Tu
     }
     if beginning.suspended || beginning.parked || beginning.early {
         code.into_iter().for_each(|incoming| beginning.hold(incoming));
+        // A resume of what is parked or not yet due, an unpark of what is suspended: the code still has to wait.
+        beginning.turn.ask = false;
         return beginning.turn;
     }
     if !beginning.turn.events.iter().any(|event| matches!(event, Event::TurnStarted { .. })) {
@@ -366,6 +368,7 @@ impl Turn {
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
             && !self.ask
+            && !self.retried
             && self.consumed.is_empty()
             && self.held.is_empty()
             && self.closed.is_empty()
@@ -494,9 +497,7 @@ impl<'a> Beginning<'a> {
                 (open && self.answered.insert(timer)).then_some(Event::TimerFired { timer })
             }
             Body::Raised { name, input, key } => {
-                let known = incoming.held.is_none()
-                    && !key.is_empty()
-                    && (instance.knows_key(&key) || !self.keys.insert(key.clone()));
+                let known = incoming.held.is_none() && self.is_known(&key);
                 (!known).then_some(Event::EventRaised { name, input, key })
             }
             Body::OperationEnded { execution_id, task, outcome } => {
@@ -506,12 +507,13 @@ impl<'a> Beginning<'a> {
                     .then_some(Event::OperationEnded { task, outcome })
             }
             Body::LockGranted { execution_id, lock, entities } => {
-                let open = instance.locks.get(&lock).is_some_and(|open| open.granted.is_none());
-                if execution_id != instance.execution_id || !open {
+                let open = instance.locks.get(&lock);
+                let Some(open) = open.filter(|_| execution_id == instance.execution_id) else {
                     self.return_locks(execution_id, lock, entities);
                     return;
-                }
-                self.answered.insert(lock).then_some(Event::LockGranted { lock })
+                };
+                let waits = open.granted.is_none() && self.answered.insert(lock);
+                waits.then_some(Event::LockGranted { lock })
             }
             Body::Operation(_)
             | Body::Lock(_)
@@ -529,12 +531,18 @@ impl<'a> Beginning<'a> {
         }
     }
 
+    /// Whether an event with this key was taken before, in this turn too.
+    fn is_known(&mut self, key: &str) -> bool {
+        !key.is_empty() && (self.instance.knows_key(key) || !self.keys.insert(key.to_owned()))
+    }
+
     /// Keeps a message for later.
     fn hold(&mut self, incoming: Incoming) {
         let known = match &incoming.message.body {
-            Body::Raised { key, .. } => self.instance.knows_key(key),
+            Body::Raised { key, .. } if incoming.held.is_none() => self.is_known(key),
             Body::TimerFired { timer, .. } => *timer == START_TIMER,
-            Body::TaskEnded { .. }
+            Body::Raised { .. }
+            | Body::TaskEnded { .. }
             | Body::ChildEnded { .. }
             | Body::Operation(_)
             | Body::Lock(_)
@@ -599,3 +607,6 @@ impl<'a> Beginning<'a> {
 pub(crate) fn unlocks(owner: &Caller, entities: Vec<InstanceId>) -> impl Iterator<Item = Envelope> {
     entities.into_iter().map(move |entity| envelope(entity, Body::Unlock { owner: owner.clone() }))
 }
+
+#[cfg(test)]
+mod tests;
