@@ -1,10 +1,13 @@
 //! What clients of a host can do. Values are bytes here; the SDK puts types on top.
 
+pub(crate) mod bulk;
+mod watch;
+
 use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use everstep_engine::Instance;
@@ -14,15 +17,16 @@ use everstep_model::{
 };
 use everstep_store::{Cursor, Error as StoreError, Filter, Order, Page, Row, Store, Tables};
 
+pub use bulk::Bulk;
+use bulk::PAGE;
+pub use watch::Watch;
+
 use crate::{
     dispatcher::Place,
     host::{Shared, folded_history},
-    partition::{Request, Response},
+    partition::{LARGE_REMEDY, Request, Response, Unfolded},
     why::{ActivityState, Facts, Reason},
 };
-
-/// Rows that a bulk operation handles at once.
-const BULK: usize = 1_000;
 
 /// Why a client's request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,14 @@ pub enum Error {
     /// The host has too much to do, is stopping, or its disk is full. Ask again in a moment.
     #[error("the host is busy, stopping, or its disk is full; ask again in a moment")]
     Busy,
+    /// The disk is nearly full: what runs goes on, and nothing new is begun.
+    #[error(
+        "the disk is nearly full, so nothing new is started; free some space, or purge what has ended"
+    )]
+    LowSpace,
+    /// The host only reads.
+    #[error("the hub is open for reading only; start a host on it, then ask again")]
+    ReadOnly,
     /// There is no such instance.
     #[error("there is no instance `{0}`; was it purged, or is the id mistyped?")]
     NotFound(InstanceId),
@@ -56,6 +68,16 @@ pub enum Error {
     /// The id is not one.
     #[error(transparent)]
     Id(#[from] IdError),
+    /// A value is longer than the hub allows.
+    #[error(
+        "the input has {bytes} bytes, more than the hub allows for one value ({limit}); {LARGE_REMEDY}"
+    )]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,6 +97,8 @@ pub struct Client {
     backend: Arc<dyn Backend>,
     /// Partitions of the hub.
     count: u16,
+    /// How many bytes one value may have.
+    value_bytes: usize,
 }
 
 /// What a start says besides name and input.
@@ -138,21 +162,6 @@ pub struct Raised {
     pub key: String,
 }
 
-/// A verb for all instances that match a filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Bulk {
-    /// End them, with these words.
-    Terminate(String),
-    /// Hold them.
-    Suspend(String),
-    /// Let them go on.
-    Resume(String),
-    /// Run their failed parts again.
-    Rewind(String),
-    /// Remove those that have ended.
-    Purge,
-}
-
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A host without the type of its store. It may have ended: a client does not keep its store open.
@@ -166,10 +175,18 @@ trait Backend: Send + Sync {
         after: Option<Cursor>,
         limit: usize,
     ) -> Answer<'static, Result<Page, StoreError>>;
+    fn count(
+        &self,
+        filter: Filter,
+        hidden: Vec<Iid>,
+        within: Duration,
+    ) -> Answer<'static, Result<(u64, bool), StoreError>>;
     fn history(&self, iid: Iid, execution: u32) -> Answer<'static, Result<Vec<Event>, StoreError>>;
     fn payload(&self, payload: PayloadRef) -> Answer<'static, Result<Value, StoreError>>;
     fn place(&self, key: crate::dispatcher::Key) -> Place;
     fn any_partition(&self) -> PartitionId;
+    /// Why no instance goes on, and since when.
+    fn rests(&self) -> Option<(Reason, Timestamp)>;
 }
 
 impl<S: Store> Backend for Weak<Shared<S>> {
@@ -194,6 +211,15 @@ impl<S: Store> Backend for Weak<Shared<S>> {
         read(self, move |tables| tables.list(&filter, order, after, limit))
     }
 
+    fn count(
+        &self,
+        filter: Filter,
+        hidden: Vec<Iid>,
+        within: Duration,
+    ) -> Answer<'static, Result<(u64, bool), StoreError>> {
+        read(self, move |tables| count_folded(tables, &filter, &hidden, within))
+    }
+
     fn history(&self, iid: Iid, execution: u32) -> Answer<'static, Result<Vec<Event>, StoreError>> {
         read(self, move |tables| folded_history(tables, iid, execution))
     }
@@ -208,6 +234,10 @@ impl<S: Store> Backend for Weak<Shared<S>> {
 
     fn any_partition(&self) -> PartitionId {
         self.upgrade().map_or(PartitionId(0), |shared| shared.next_partition())
+    }
+
+    fn rests(&self) -> Option<(Reason, Timestamp)> {
+        self.upgrade()?.rests()
     }
 }
 
@@ -225,15 +255,66 @@ fn read<S: Store, T: Send + 'static>(
     Box::pin(async move { done.await.expect("a read of the tables does not panic") })
 }
 
+/// How many rows match that the overlay does not answer for, and whether the count was finished in time. A fold that
+/// comes in between would make the two reads disagree, so the count begins again then.
+fn count_folded<T: Tables + ?Sized>(
+    tables: &T,
+    filter: &Filter,
+    hidden: &[Iid],
+    within: Duration,
+) -> Result<(u64, bool), StoreError> {
+    let began = Instant::now();
+    let left = || within.saturating_sub(began.elapsed());
+    loop {
+        let before = tables.applied()?;
+        let (mut count, mut exact) = tables.count(filter, left())?;
+        for iid in hidden {
+            if left().is_zero() {
+                exact = false;
+                break;
+            }
+            if tables.row(*iid)?.is_some_and(|row| filter.matches(&row)) {
+                count = count.saturating_sub(1);
+            }
+        }
+        let still = tables.applied()? == before;
+        if still || !exact || left().is_zero() {
+            return Ok((count, exact && still));
+        }
+    }
+}
+
 impl Client {
     pub(crate) fn new<S: Store>(shared: &Arc<Shared<S>>) -> Self {
-        Self { backend: Arc::new(Arc::downgrade(shared)), count: shared.count }
+        Self {
+            backend: Arc::new(Arc::downgrade(shared)),
+            count: shared.count,
+            value_bytes: shared.options.partition.limits.value_bytes,
+        }
+    }
+
+    /// A value that a client sends, unless it is too large.
+    fn measure(&self, value: &Value) -> Result<(), Error> {
+        let (bytes, limit) = (value.len(), self.value_bytes);
+        if bytes <= limit { Ok(()) } else { Err(Error::TooLarge { bytes, limit }) }
     }
 
     async fn ask(&self, id: &InstanceId, request: Request) -> Result<Response, Error> {
-        match self.backend.ask(id.partition(self.count), request).await {
-            Response::Busy => Err(Error::Busy),
+        match self.ask_partition(id.partition(self.count), request).await? {
             Response::NotFound => Err(Error::NotFound(id.clone())),
+            response => Ok(response),
+        }
+    }
+
+    async fn ask_partition(
+        &self,
+        partition: PartitionId,
+        request: Request,
+    ) -> Result<Response, Error> {
+        match self.backend.ask(partition, request).await {
+            Response::Busy => Err(Error::Busy),
+            Response::LowSpace => Err(Error::LowSpace),
+            Response::ReadOnly => Err(Error::ReadOnly),
             response => Ok(response),
         }
     }
@@ -260,6 +341,7 @@ impl Client {
         input: Value,
         options: StartOptions,
     ) -> Result<InstanceId, Error> {
+        self.measure(&input)?;
         let StartOptions { id, version, tags, scheduled, reuse, trace } = options;
         let start = Start {
             name: name.to_owned(),
@@ -274,7 +356,7 @@ impl Client {
         };
         let partition =
             id.as_ref().map_or_else(|| self.backend.any_partition(), |id| id.partition(self.count));
-        match self.backend.ask(partition, Request::Start(id.clone(), Box::new(start))).await {
+        match self.ask_partition(partition, Request::Start(id.clone(), Box::new(start))).await? {
             Response::Started(id, _) => Ok(id),
             Response::AlreadyExists(status) => {
                 Err(Error::AlreadyExists { id: id.expect("a made id is not taken"), status })
@@ -310,9 +392,15 @@ impl Client {
 
     /// Waits until an instance has ended.
     pub async fn wait(&self, id: &InstanceId) -> Result<View, Error> {
-        match self.ask(id, Request::Wait(id.clone())).await? {
-            Response::Instance(instance) => self.with_values(View::of(&instance)).await,
-            _ => self.get(id).await,
+        match self.ask(id, Request::Wait(id.clone())).await {
+            Ok(Response::Instance(instance)) => self.with_values(View::of(&instance)).await,
+            Ok(_) => self.get(id).await,
+            // Nothing will end that has not ended.
+            Err(Error::ReadOnly) => match self.get(id).await? {
+                view if view.status.is_terminal() => Ok(view),
+                _ => Err(Error::ReadOnly),
+            },
+            Err(error) => Err(error),
         }
     }
 
@@ -368,6 +456,9 @@ impl Client {
         let Response::Why(mut facts) = self.ask(id, Request::Why(id.clone())).await? else {
             return Err(Error::NotFound(id.clone()));
         };
+        if facts.lacks_names() {
+            facts.learn_names(&self.backend.history(facts.iid, facts.execution).await?);
+        }
         for (reason, _) in &mut facts.reasons {
             if let Reason::Activity { task, state, .. } = reason
                 && *state == ActivityState::Underway
@@ -379,12 +470,16 @@ impl Client {
                 };
             }
         }
+        if let Some((reason, since)) = self.backend.rests() {
+            facts.rest(reason, since);
+        }
         Ok(*facts)
     }
 
     /// Raises an event. It waits for the orchestration if the orchestration does not wait for it.
     pub async fn raise(&self, id: &InstanceId, event: Raised) -> Result<(), Error> {
         let Raised { name, input, key } = event;
+        self.measure(&input)?;
         self.tell(id, Request::Raise { instance: id.clone(), name, input, key }, "sent an event")
             .await
     }
@@ -397,6 +492,7 @@ impl Client {
         input: Value,
         key: &str,
     ) -> Result<(), Error> {
+        self.measure(&input)?;
         let operation = Operation {
             id: Guid::v5(Guid([0; 16]), key),
             name: operation.to_owned(),
@@ -464,7 +560,7 @@ impl Client {
             let filter = Filter { parent: Some(parent), ..Filter::default() };
             let mut after = None;
             loop {
-                let page = self.list(&filter, Order::OldestFirst, after, BULK).await?;
+                let page = self.list(&filter, Order::OldestFirst, after, PAGE).await?;
                 tree.extend(page.rows.into_iter().map(|view| view.id));
                 after = page.next;
                 if after.is_none() {
@@ -508,10 +604,12 @@ impl Client {
         let mut hidden = std::collections::HashSet::new();
         for partition in (0..self.count).map(PartitionId) {
             let request = Request::Overlay(Box::new(filter.clone()), order, after, limit + 1);
-            if let Response::Overlay(found, numbers) = self.backend.ask(partition, request).await {
-                rows.extend(found);
-                hidden.extend(numbers);
-            }
+            let Response::Overlay(found, numbers) = self.ask_partition(partition, request).await?
+            else {
+                return Err(Error::Busy);
+            };
+            rows.extend(found);
+            hidden.extend(numbers);
         }
         let (mut cursor, mut folded) = (after, 0);
         while folded <= limit {
@@ -536,11 +634,13 @@ impl Client {
     pub async fn counts(&self) -> Result<Vec<(Kind, String, Status, u64)>, Error> {
         let mut sums = std::collections::BTreeMap::new();
         for partition in (0..self.count).map(PartitionId) {
-            if let Response::Counts(counts) = self.backend.ask(partition, Request::Counts).await {
-                counts.into_iter().for_each(|(kind, name, status, count)| {
-                    *sums.entry((kind, name, status)).or_default() += count;
-                });
-            }
+            let Response::Counts(counts) = self.ask_partition(partition, Request::Counts).await?
+            else {
+                return Err(Error::Busy);
+            };
+            counts.into_iter().for_each(|(kind, name, status, count)| {
+                *sums.entry((kind, name, status)).or_default() += count;
+            });
         }
         Ok(sums
             .into_iter()
@@ -548,58 +648,48 @@ impl Client {
             .collect())
     }
 
-    /// Does something to every instance that matches; returns to how many. Instances that the verb does not fit are
-    /// left alone. A call that is cut short has done a part; repeating it does the rest.
-    pub async fn bulk(&self, filter: &Filter, verb: &Bulk) -> Result<u64, Error> {
-        let (mut after, mut count) = (None, 0);
-        loop {
-            let (rows, next) = self.rows(filter, Order::OldestFirst, after, BULK).await?;
-            count += match verb {
-                Bulk::Purge => self.purge_rows(rows).await?,
-                Bulk::Terminate(_) | Bulk::Suspend(_) | Bulk::Resume(_) | Bulk::Rewind(_) => {
-                    self.tell_rows(rows, verb).await?
-                }
+    /// How many instances match, and whether that is exact. By kind, name and status it is always; for any other filter
+    /// the tables are searched, not longer than `within`.
+    pub async fn count(&self, filter: &Filter, within: Duration) -> Result<(u64, bool), Error> {
+        if is_counted(filter) {
+            let matches = |(kind, name, status): (&Kind, &String, &Status)| {
+                filter.kind.is_none_or(|wanted| *kind == wanted)
+                    && filter.name.as_ref().is_none_or(|wanted| name.eq_ignore_ascii_case(wanted))
+                    && (filter.statuses.is_empty() || filter.statuses.contains(status))
             };
-            after = next;
-            if after.is_none() {
-                return Ok(count);
-            }
+            let counts = self.counts().await?;
+            let counts =
+                counts.iter().filter(|(kind, name, status, _)| matches((kind, name, status)));
+            return Ok((counts.map(|(.., count)| count).sum(), true));
         }
+        let (mut unfolded, mut hidden) = (0, Vec::new());
+        for partition in (0..self.count).map(PartitionId) {
+            let request = Request::CountOverlay(Box::new(filter.clone()));
+            let Response::OverlayCount(count, numbers) = self.backend.ask(partition, request).await
+            else {
+                return Err(Error::Busy);
+            };
+            unfolded += count;
+            hidden.extend(numbers);
+        }
+        let (folded, exact) = self.backend.count(filter.clone(), hidden, within).await?;
+        Ok((unfolded + folded, exact))
     }
 
-    async fn purge_rows(&self, rows: Vec<Row>) -> Result<u64, Error> {
-        let mut shares: std::collections::BTreeMap<PartitionId, Vec<Row>> =
-            std::collections::BTreeMap::new();
-        for row in rows {
-            shares.entry(row.iid.partition()).or_default().push(row);
-        }
-        let mut count = 0;
-        for (partition, rows) in shares {
-            match self.backend.ask(partition, Request::PurgeListed(rows)).await {
-                Response::Purged(purged) => count += purged,
-                _ => return Err(Error::Busy),
-            }
-        }
-        Ok(count)
-    }
-
-    async fn tell_rows(&self, rows: Vec<Row>, verb: &Bulk) -> Result<u64, Error> {
-        let mut count = 0;
-        for row in rows {
-            let told = match verb {
-                Bulk::Terminate(reason) => self.terminate(&row.id, reason, true).await,
-                Bulk::Suspend(reason) => self.suspend(&row.id, reason).await,
-                Bulk::Resume(reason) => self.resume(&row.id, reason).await,
-                Bulk::Rewind(reason) => self.rewind(&row.id, reason).await,
-                Bulk::Purge => unreachable!("purges go by rows"),
+    /// All durable changes that the tables do not have yet, for those who read the tables themselves. Taken before the
+    /// tables are read, it tells all that they may lack.
+    pub async fn unfolded(&self) -> Result<Unfolded, Error> {
+        let mut all = Unfolded::default();
+        for partition in (0..self.count).map(PartitionId) {
+            let Response::Unfolded(found) =
+                self.ask_partition(partition, Request::Unfolded).await?
+            else {
+                return Err(Error::Busy);
             };
-            match told {
-                Ok(()) => count += 1,
-                Err(Error::NotFound(_) | Error::WrongStatus { .. }) => {}
-                Err(error) => return Err(error),
-            }
+            all.rows.extend(found.rows);
+            all.purged.extend(found.purged);
         }
-        Ok(count)
+        Ok(all)
     }
 
     /// Removes every tree of orchestrations whose root ended before a time; returns how many instances went. A child
@@ -614,7 +704,7 @@ impl Client {
         };
         let (mut after, mut count) = (None, 0);
         loop {
-            let page = self.list(&filter, Order::OldestFirst, after, BULK).await?;
+            let page = self.list(&filter, Order::OldestFirst, after, PAGE).await?;
             for view in page.rows {
                 let held = match &view.parent {
                     Some(parent) => !matches!(self.get(parent).await, Err(Error::NotFound(_))),
@@ -636,7 +726,7 @@ impl Client {
         let filter = Filter { kind: Some(Kind::Entity), ..Filter::default() };
         let (mut after, mut count) = (None, 0);
         loop {
-            let page = self.list(&filter, Order::OldestFirst, after, BULK).await?;
+            let page = self.list(&filter, Order::OldestFirst, after, PAGE).await?;
             for view in page.rows.iter().filter(|view| view.output.is_none()) {
                 let purged = self.ask(&view.id, Request::PurgeEmpty(view.id.clone())).await;
                 count += u64::from(matches!(purged, Ok(Response::Purged(1))));
@@ -647,6 +737,17 @@ impl Client {
             }
         }
     }
+}
+
+/// Whether a filter asks for nothing but what the counters tell.
+fn is_counted(filter: &Filter) -> bool {
+    let counted = Filter {
+        kind: filter.kind,
+        name: filter.name.clone(),
+        statuses: filter.statuses.clone(),
+        ..Filter::default()
+    };
+    *filter == counted
 }
 
 /// A part of a list.

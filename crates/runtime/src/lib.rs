@@ -6,12 +6,15 @@
 //!
 //! Start at [`Host::start`], then [`partition`].
 
+mod builtin;
 mod client;
 mod dispatcher;
 mod host;
+pub mod lifecycle;
 pub mod partition;
 mod row;
 pub mod why;
 
-pub use client::{Bulk, Client, Error as ClientError, Listed, Raised, StartOptions, View};
-pub use host::{Error, Host, Options};
+pub use client::{Bulk, Client, Error as ClientError, Listed, Raised, StartOptions, View, Watch};
+pub use host::{Error, Hold, Host, Options};
+pub use partition::Unfolded;

@@ -9,6 +9,11 @@ use everstep_store::{Row, Wake};
 
 /// The row of an instance.
 pub(crate) fn row(instance: &Instance) -> Row {
+    Row { live: instance.encode_live().into(), ..shown(instance) }
+}
+
+/// The row as lists show it, without its `live` blob.
+pub(crate) fn shown(instance: &Instance) -> Row {
     let is_entity = instance.id.kind() == Kind::Entity;
     Row {
         iid: instance.iid,
@@ -28,7 +33,7 @@ pub(crate) fn row(instance: &Instance) -> Row {
         output: if is_entity { instance.state.clone() } else { instance.output.clone() },
         custom_status: instance.custom_status.clone(),
         failure: instance.failure.clone(),
-        live: instance.encode_live().into(),
+        live: bytes::Bytes::new(),
     }
 }
 

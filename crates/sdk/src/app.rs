@@ -10,7 +10,7 @@ use everstep_model::{
 };
 use everstep_worker::{
     ActivityCall, ActivityOptions, BoxFuture, EntityBatch, EntityOptions, EntityReply, History,
-    TurnRequest, Turns, Worker,
+    RESERVED, TurnRequest, Turns, Worker, is_reserved,
 };
 
 use crate::{
@@ -301,6 +301,10 @@ pub(crate) struct Names<T> {
 
 impl<T> Names<T> {
     fn add(&mut self, kind: &str, name: &str, thing: T) {
+        assert!(
+            !is_reserved(name),
+            "the {kind} `{name}` has a name that begins with `{RESERVED}`, as only Everstep's own functions have; choose another name"
+        );
         let spelling: Arc<str> = name.into();
         let former = self.spelling.insert(name.to_lowercase(), Arc::clone(&spelling));
         assert!(

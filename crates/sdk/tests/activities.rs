@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use everstep::{
-    ActivityContext, ActivityOptions, App, Context, EventId, ExecutionId, Failure, InstanceId,
-    Worker, activity, orchestrator,
+    Activity, ActivityContext, ActivityOptions, App, Context, EventId, ExecutionId, Failure,
+    InstanceId, Worker, activity, orchestrator,
 };
 use everstep_worker::ActivityCall;
 use futures_util::FutureExt as _;
@@ -76,4 +76,12 @@ fn the_code_behind_an_attribute_can_be_tested_by_itself() {
 #[should_panic(expected = "the activity `double` is registered twice")]
 fn a_name_is_registered_once() {
     let _ = app().add(double);
+}
+
+#[test]
+#[should_panic(expected = "the activity `Everstep.mine` has a name that begins with `everstep.`")]
+fn names_of_everstep_are_not_given_away() {
+    const MINE: Activity<(), ()> = Activity::new("Everstep.mine");
+    let _ =
+        App::new("1").activity(MINE, |_: ActivityContext, (): ()| async { Ok::<_, Failure>(()) });
 }

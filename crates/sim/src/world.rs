@@ -486,6 +486,7 @@ impl World {
                     self.host().post_free(source, Input::Acknowledged(from, at));
                 }
                 Effect::Reply(ticket, response) => self.answer(ticket, response)?,
+                Effect::Turned(_) => {}
             }
         }
         Ok(())

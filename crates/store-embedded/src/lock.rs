@@ -2,6 +2,8 @@
 //!
 //! O1  The system's lock on the open file decides; the content only tells people and commands whom to ask.
 //! O2  The lock ends with the process, however it ends. A file that is left behind locks nothing.
+//! O3  Reading takes the same lock. Where nothing can be written, the lock is taken without a word in the file; where
+//!     there is no such file either, there is nobody to keep out.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -31,7 +33,36 @@ pub enum NetworkFolder {
 #[derive(Debug)]
 pub struct FolderLock {
     folder: PathBuf,
-    file: File,
+    file: LockFile,
+}
+
+/// The file that bears the lock.
+#[derive(Debug)]
+enum LockFile {
+    /// It says who holds it.
+    Writable(File),
+    /// It cannot be written.
+    Fixed(File),
+    /// There is none and there can be none.
+    Absent,
+}
+
+/// Who has a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The process, as it wrote it into the file.
+    pub pid: String,
+    /// Where it answers, if it said so.
+    pub url: Option<String>,
+}
+
+/// Whether the files of a folder can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// They can.
+    Writable,
+    /// They cannot: a read-only medium, or somebody else's folder.
+    ReadOnly,
 }
 
 impl FolderLock {
@@ -51,25 +82,66 @@ impl FolderLock {
             .truncate(false)
             .open(&path)
             .map_err(locking)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(in_use(folder, &path)),
-            Err(TryLockError::Error(error)) => return Err(locking(error)),
+        try_lock(&file, folder)?;
+        let lock = Self { folder: folder.to_owned(), file: LockFile::Writable(file) };
+        lock.announce(None, None)?;
+        Ok(lock)
+    }
+
+    /// Locks a folder that exists, to read what is in it. Nothing but the file `LOCK` is written, and that only where
+    /// writing is possible.
+    pub fn take_to_read(folder: &Path, network: NetworkFolder) -> Result<Self, Error> {
+        let locking = |source: io::Error| Error::Unavailable {
+            doing: "locking the data folder",
+            source: source.into(),
+        };
+        check_file_system(folder, network).map_err(locking)??;
+        let path = folder.join(NAME);
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
+        let file = match opened {
+            Ok(file) => LockFile::Writable(file),
+            Err(error) if is_unwritable(&error) => match File::open(&path) {
+                Ok(file) => LockFile::Fixed(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => LockFile::Absent,
+                Err(error) => return Err(locking(error)),
+            },
+            Err(error) => return Err(locking(error)),
+        };
+        if let LockFile::Writable(file) | LockFile::Fixed(file) = &file {
+            try_lock(file, folder)?;
         }
         let lock = Self { folder: folder.to_owned(), file };
         lock.announce(None, None)?;
         Ok(lock)
     }
 
+    /// Who has the folder, if anyone does. Looking takes the lock for an instant when nobody has it.
+    pub fn holder(folder: &Path) -> Option<Holder> {
+        let path = folder.join(NAME);
+        let file = File::open(&path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(read_holder(&path)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// Whether the files of the folder can be written.
+    pub(crate) fn medium(&self) -> Medium {
+        match self.file {
+            LockFile::Writable(_) => Medium::Writable,
+            LockFile::Fixed(_) | LockFile::Absent => Medium::ReadOnly,
+        }
+    }
+
     /// Tells those who find the folder locked how this process can be reached.
     pub fn announce(&self, epoch: Option<u64>, url: Option<&str>) -> Result<(), Error> {
+        let LockFile::Writable(file) = &self.file else { return Ok(()) };
         let mut text = format!("pid={}\n", std::process::id());
         text.extend(epoch.map(|epoch| format!("epoch={epoch}\n")));
         text.extend(url.map(|url| format!("url={url}\n")));
-        let written = self
-            .file
-            .write_at(text.as_bytes(), 0)
-            .and_then(|()| self.file.set_len(text.len() as u64));
+        let written =
+            file.write_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
         written.map_err(|error| Error::Unavailable {
             doing: "writing the file LOCK",
             source: error.into(),
@@ -103,13 +175,29 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn in_use(folder: &Path, path: &Path) -> Error {
+fn try_lock(file: &File, folder: &Path) -> Result<(), Error> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let Holder { pid, url } = read_holder(&folder.join(NAME));
+            Err(Error::InUse { folder: folder.to_owned(), pid, url })
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(Error::Unavailable { doing: "locking the data folder", source: error.into() })
+        }
+    }
+}
+
+fn is_unwritable(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+fn read_holder(path: &Path) -> Holder {
     let text = fs::read_to_string(path).unwrap_or_default();
     let value = |key: &str| {
         text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
     };
-    Error::InUse {
-        folder: folder.to_owned(),
+    Holder {
         pid: value("pid").unwrap_or_else(|| "of unknown number".to_owned()),
         url: value("url"),
     }
@@ -198,6 +286,33 @@ mod tests {
         );
         drop(first);
         FolderLock::take(folder.path(), NetworkFolder::Refuse).unwrap();
+    }
+
+    #[test]
+    fn whoever_looks_learns_who_has_the_folder_and_that_nobody_has() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(FolderLock::holder(folder.path()), None, "there is no file");
+        let lock = FolderLock::take(folder.path(), NetworkFolder::Refuse).unwrap();
+        lock.announce(Some(1), Some("http://127.0.0.1:7071")).unwrap();
+        let pid = std::process::id().to_string();
+        let url = Some("http://127.0.0.1:7071".to_owned());
+        assert_eq!(FolderLock::holder(folder.path()), Some(Holder { pid, url }));
+        drop(lock);
+        assert_eq!(FolderLock::holder(folder.path()), None, "what a file says locks nothing");
+    }
+
+    #[test]
+    fn a_reader_keeps_others_out_like_a_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let reader = FolderLock::take_to_read(folder.path(), NetworkFolder::Refuse).unwrap();
+        assert_eq!(reader.medium(), Medium::Writable);
+        let refused = FolderLock::take(folder.path(), NetworkFolder::Refuse).unwrap_err();
+        assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+        drop(reader);
+        let host = FolderLock::take(folder.path(), NetworkFolder::Refuse).unwrap();
+        let refused = FolderLock::take_to_read(folder.path(), NetworkFolder::Refuse).unwrap_err();
+        assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+        drop(host);
     }
 
     #[test]

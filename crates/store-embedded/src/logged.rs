@@ -5,12 +5,16 @@
 //! W2  A group is reported durable after its frame is flushed, never before, and never once anything failed (S9).
 //! W3  Running full is a state: the frame stays as it is and is written again in its place; the observer is told, also
 //!     when only the reserve could not be made. Terminating and purging then go on in what reserve there is.
-//! W4  Log is let go after the tables hold it, not before (S5).
+//! W4  Log is let go after the tables hold it, not before (S5), and not while a backup needs it.
 //!
 //! Start reading at [`Logged::open`]; the writing side is in `logged/writer.rs`.
 
+mod backup;
 mod signal;
 mod writer;
+
+pub use self::backup::BackupReport;
+pub(crate) use self::backup::check_finished;
 
 use std::{
     path::Path,
@@ -23,7 +27,8 @@ use everstep_store::{
     Error, Fold, Hub, HubOptions, Mode, Observer, Pressure, Pumped, Record, Store, Tables, Writer,
 };
 
-use self::writer::{Shared, lock};
+use self::writer::Shared;
+pub(crate) use self::writer::lock;
 use crate::{
     disk::{Disk, RealDisk},
     lock::{FolderLock, NetworkFolder},
@@ -40,6 +45,8 @@ pub struct LoggedOptions {
     pub writer: Writer,
     /// Whether a folder on a network file system is taken.
     pub network_folder: NetworkFolder,
+    /// With fewer free bytes than these, [`Pressure::low_space`] says that nothing new should be started.
+    pub free_bytes_min: u64,
 }
 
 impl Default for LoggedOptions {
@@ -48,6 +55,7 @@ impl Default for LoggedOptions {
             log: LogOptions::default(),
             writer: Writer::Thread,
             network_folder: NetworkFolder::Refuse,
+            free_bytes_min: 512 << 20,
         }
     }
 }
@@ -59,10 +67,17 @@ pub struct Logged<D: Disk, T: Tables> {
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovered: Mutex<Vec<Record>>,
     /// How far the tables are; held while they are written and the log is trimmed.
-    applied: Mutex<Vec<GroupNo>>,
+    applied: Mutex<Folded>,
     tables: T,
     /// Last, because the folder is free only when all files in it are closed.
     lock: Option<FolderLock>,
+}
+
+/// How far the tables are, per partition, and what of the log is kept all the same.
+struct Folded {
+    groups: Vec<GroupNo>,
+    /// A backup is being made and needs what is above these groups.
+    pinned: Option<Vec<GroupNo>>,
 }
 
 /// The store of a host: on the local disk, with `SQLite` tables.
@@ -75,6 +90,7 @@ pub fn open_embedded(
     options: LoggedOptions,
 ) -> Result<Embedded, Error> {
     let lock = FolderLock::take(folder, options.network_folder)?;
+    check_finished(folder)?;
     let (tables, hub) = SqliteTables::open(folder, hub)?;
     lock.announce(Some(hub.epoch), None)?;
     let mut store = Logged::open(RealDisk, folder, hub, tables, options)?;
@@ -94,7 +110,7 @@ impl<D: Disk, T: Tables> Logged<D, T> {
         let applied: Vec<_> = tables.applied()?.into_iter().map(|applied| applied.group).collect();
         assert_eq!(applied.len(), usize::from(hub.partitions), "the tables know every partition");
         let Opened { log, records } = Log::open(disk.clone(), folder, &hub, &applied, options.log)?;
-        let shared = Arc::new(Shared::new(disk, folder, log, options.writer, &applied, &records));
+        let shared = Arc::new(Shared::new(disk, folder, log, &options, &applied, &records));
         let threads = match options.writer {
             Writer::Manual => Vec::new(),
             Writer::Thread => writer::spawn(&shared).map_err(|source| Error::Unavailable {
@@ -107,7 +123,7 @@ impl<D: Disk, T: Tables> Logged<D, T> {
             shared,
             threads: Mutex::new(threads),
             recovered: Mutex::new(records),
-            applied: Mutex::new(applied),
+            applied: Mutex::new(Folded { groups: applied, pinned: None }),
             tables,
             lock: None,
         })
@@ -190,10 +206,10 @@ impl<D: Disk, T: Tables> Store for Logged<D, T> {
         self.shared.wait_durable("waiting for the groups of a fold", &groups)?;
         self.tables.fold(folds)?;
         for (partition, upto) in groups {
-            let applied = &mut applied[usize::from(partition.0)];
+            let applied = &mut applied.groups[usize::from(partition.0)];
             *applied = upto.max(*applied);
         }
-        self.shared.let_go(&applied);
+        self.shared.let_go(&applied.groups, applied.pinned.as_deref());
         Ok(())
     }
 
@@ -205,7 +221,10 @@ impl<D: Disk, T: Tables> Store for Logged<D, T> {
         let applied = lock(&self.applied);
         self.shared.drain()?;
         self.stop_threads();
-        self.shared.retire(&applied)
+        match applied.pinned {
+            Some(_) => Ok(()),
+            None => self.shared.retire(&applied.groups),
+        }
     }
 }
 

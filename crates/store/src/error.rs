@@ -56,6 +56,22 @@ pub enum Error {
         /// What does not agree.
         what: String,
     },
+    /// The folder is not one that can be used for this. Nothing was touched; the text says what to do.
+    #[error("the folder `{}` {why}", folder.display())]
+    Refused {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: &'static str,
+    },
+    /// The folder was opened for reading only. Start a host on it to change anything.
+    #[error("the data folder `{}` is open for reading only ({doing} is not possible); start a host on it to change anything", folder.display())]
+    ReadOnly {
+        /// The folder of the hub.
+        folder: PathBuf,
+        /// What was asked for.
+        doing: &'static str,
+    },
     /// No space is left. Nothing acknowledged is lost; the call may be repeated when there is space.
     #[error("no space is left on the disk of `{}` ({doing}); free some, everything goes on by itself then", folder.display())]
     DiskFull {

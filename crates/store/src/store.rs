@@ -98,6 +98,8 @@ pub struct Pressure {
     pub log_bytes: u64,
     /// Whether writing waits for space.
     pub disk_full: bool,
+    /// Whether so little space is left that nothing new should be started; what is under way goes on.
+    pub low_space: bool,
 }
 
 /// A backend: durable groups, and tables behind them.
@@ -131,6 +133,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), Error>;
 
     /// Says who is told of durability. To be called once, before the first append.
+    ///
+    /// The observer is called on the store's own thread, and dropping a store waits for that thread. So an observer must
+    /// not hold the last handle of its store: one that drops the store inside a call waits for itself, for ever.
     fn observe(&self, observer: Arc<dyn Observer>);
 
     /// Queues a group; never blocks. Several queued groups share one flush.

@@ -20,6 +20,14 @@ use everstep_model::{
     TraceContext, Value, Wait,
 };
 
+/// Names that begin so belong to the runtime's own functions. Registries refuse them.
+pub const RESERVED: &str = "everstep.";
+
+/// Whether a name belongs to the runtime's own functions, in any case.
+pub fn is_reserved(name: &str) -> bool {
+    name.get(..RESERVED.len()).is_some_and(|head| head.eq_ignore_ascii_case(RESERVED))
+}
+
 /// A future that the host's threads may run.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 

@@ -70,7 +70,7 @@ fn run<S: Store>(shared: &Arc<Shared<S>>) {
             }
             folded = Instant::now();
         }
-        if refilled.elapsed() >= REFILL {
+        if refilled.elapsed() >= REFILL && !shared.is_held() {
             reader::refill(shared);
             refilled = Instant::now();
         }

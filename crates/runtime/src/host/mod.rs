@@ -5,7 +5,8 @@
 //! H3  A stop drains: no new requests, running activities get their time, everything queued becomes durable, then a last
 //!     fold hands memory over to the tables.
 //! H4  An error that leaves durability in doubt ends the process; what the disk holds is found out by the next start.
-//! H5  An activity that takes the process down is found out and not run for ever: see [`running`].
+//! H5  A held host runs no code and fires no timer until it is released; one that looks writes nothing at all.
+//! H6  An activity that takes the process down is found out and not run for ever: see [`running`].
 
 mod folder;
 mod queue;
@@ -24,17 +25,24 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use everstep_model::{GroupNo, InstanceId, PartitionId, Timestamp};
+use everstep_model::{GroupNo, Iid, InstanceId, Outcome, PartitionId, Timestamp};
 use everstep_store::{Error as StoreError, Store, Tables};
-use everstep_worker::{EntityOptions, Worker};
+use everstep_worker::{
+    ActivityCall, ActivityOptions, BoxFuture, EntityBatch, EntityOptions, EntityReply, TurnReply,
+    TurnRequest, Turns, Worker, is_reserved,
+};
 use tokio::sync::oneshot;
 
 use crate::{
+    builtin::WithBuiltins,
     client::Client,
     dispatcher::Dispatcher,
+    lifecycle::Listener,
     partition::{
-        Code, Effect, Input, Options as PartitionOptions, Partition, Request, Response, Ticket,
+        Audience, Code, Effect, Input, Options as PartitionOptions, Partition, Request, Response,
+        Ticket,
     },
+    why::Reason,
 };
 use queue::Queue;
 pub(crate) use reader::folded_history;
@@ -43,9 +51,23 @@ use running::Running;
 /// How often old instances are looked for.
 const RETAIN: Duration = Duration::from_mins(1);
 
+/// Whether a host works from the beginning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// It does.
+    #[default]
+    Work,
+    /// It recovers and serves clients, and runs no code and fires no timer until [`Host::release`].
+    UntilReleased,
+    /// It recovers and reads, and never writes.
+    Look,
+}
+
 /// How a host works.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Whether it works from the beginning.
+    pub hold: Hold,
     /// Activities at once, all functions together.
     pub activities: usize,
     /// Threads for partitions; 0 for one per core, at most one per partition.
@@ -65,6 +87,8 @@ pub struct Options {
     /// Where to note what runs, so that an activity that takes the process down is found out. The file belongs to the
     /// hub and to one host at a time; `None` where the store does not outlive the process.
     pub running_file: Option<PathBuf>,
+    /// Hears of each durable turn.
+    pub listener: Option<Arc<dyn Listener>>,
     /// What each partition is told; its share of the memory is filled in.
     pub partition: PartitionOptions,
 }
@@ -72,6 +96,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            hold: Hold::Work,
             activities: 1_000,
             threads: 0,
             fold_bytes: 64 << 20,
@@ -81,6 +106,7 @@ impl Default for Options {
             drain: Duration::from_secs(10),
             running_file: None,
             retention: None,
+            listener: None,
             partition: PartitionOptions::default(),
         }
     }
@@ -144,6 +170,9 @@ pub(crate) struct Shared<S: Store> {
     /// A partition takes more memory than its share, and only a fold would help.
     memory_full: AtomicBool,
     running: AtomicUsize,
+    /// No code runs until it is released.
+    held: AtomicBool,
+    began: Timestamp,
     /// Running activities, for the start after this process.
     noted: Option<Running>,
     fold: folder::Signal,
@@ -160,6 +189,55 @@ pub(crate) enum Command {
     HandOver(std::sync::mpsc::Sender<(PartitionId, crate::partition::HandOver)>),
     /// Leave.
     End,
+}
+
+/// Code that nobody runs: who only looks is not told that functions are missing.
+struct Anyone;
+
+impl Worker for Anyone {
+    fn identity(&self) -> &'static str {
+        ""
+    }
+
+    fn activity_options(&self, _: &str) -> Option<ActivityOptions> {
+        Some(ActivityOptions::default())
+    }
+
+    fn entity_options(&self, _: &str) -> Option<EntityOptions> {
+        Some(EntityOptions::default())
+    }
+
+    fn has_orchestrator(&self, _: &str) -> bool {
+        true
+    }
+
+    fn turns(&self, _: PartitionId) -> Box<dyn Turns> {
+        Box::new(Self)
+    }
+
+    fn activity(&self, _: ActivityCall) -> BoxFuture<Outcome> {
+        unreachable!("who only looks runs no activity")
+    }
+
+    fn entity(&self, _: EntityBatch) -> BoxFuture<EntityReply> {
+        unreachable!("who only looks runs no operation")
+    }
+}
+
+impl Turns for Anyone {
+    fn turn(&mut self, _: &TurnRequest<'_>) -> TurnReply {
+        unreachable!("who only looks takes no turn")
+    }
+
+    fn entity(&mut self, _: &EntityBatch) -> EntityReply {
+        unreachable!("who only looks runs no operation")
+    }
+
+    fn evict(&mut self, _: Iid) {}
+
+    fn resident(&self) -> usize {
+        0
+    }
 }
 
 /// What partitions ask of the worker's registry.
@@ -196,10 +274,12 @@ impl<S: Store> Host<S> {
         let hub = store.hub().clone();
         let count = hub.partitions;
         let (noted, suspects) = match &options.running_file {
-            Some(path) => Running::open(path, hub.id),
-            None => (None, Vec::new()),
+            Some(path) if options.hold != Hold::Look => Running::open(path, hub.id),
+            Some(_) | None => (None, Vec::new()),
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let builtins = Arc::new(WithBuiltins::new(worker));
+        let worker: Arc<dyn Worker> = builtins.clone();
         let threads = if options.threads == 0 { cores } else { options.threads }
             .min(usize::from(count))
             .max(1);
@@ -221,26 +301,61 @@ impl<S: Store> Host<S> {
             disk_full: AtomicBool::new(false),
             memory_full: AtomicBool::new(false),
             running: AtomicUsize::new(0),
+            held: AtomicBool::new(options.hold != Hold::Work),
+            began: clock(),
             noted,
             fold: folder::Signal::default(),
             clock,
             options,
         });
+        let client = Client::new(&shared);
+        builtins.connect(client.clone());
         let mut partitions = recover(&shared)?;
         for (iid, execution, task) in suspects {
             let home = partitions.iter_mut().find(|partition| partition.id() == iid.partition());
             home.into_iter().for_each(|home| home.suspect(iid, execution, task));
         }
+        if shared.is_held() {
+            partitions.iter_mut().for_each(Partition::hold);
+        }
         let releaser = Arc::new(release::Releaser(Mutex::new(Arc::downgrade(&shared))));
         shared.store.observe(releaser.clone());
         let handles = thread::start(&shared, partitions).map_err(Error::Thread)?;
+        if shared.only_reads() {
+            return Ok(Self { shared, releaser, threads: handles, folder: None, client });
+        }
         let folder = folder::start(&shared).map_err(Error::Thread)?;
-        reader::wake(&shared);
-        let client = Client::new(&shared);
+        if !shared.is_held() {
+            reader::wake(&shared);
+        }
         if let Some(age) = shared.options.retention {
             shared.runtime.spawn(retain(Arc::downgrade(&shared), client.clone(), age));
         }
         Ok(Self { shared, releaser, threads: handles, folder: Some(folder), client })
+    }
+
+    /// Recovers a store to look at it: the client reads, and everything else is refused. Nothing is written, and no
+    /// user code is needed.
+    pub fn look(store: S) -> Result<Self, Error> {
+        let options = Options { hold: Hold::Look, ..Options::default() };
+        Self::start(store, Arc::new(Anyone), options)
+    }
+
+    /// Lets a held host begin to work.
+    pub fn release(&self) {
+        if self.shared.only_reads() || !self.shared.held.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        for partition in 0..self.shared.count {
+            self.shared.send(PartitionId(partition), Input::Release);
+        }
+        reader::wake(&self.shared);
+        self.shared.run_activities();
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &S {
+        &self.shared.store
     }
 
     /// A handle for clients; cheap to clone.
@@ -255,12 +370,17 @@ impl<S: Store> Host<S> {
             self.shared.send(PartitionId(partition), Input::CodeChanged);
         }
         // Some that wait for code may have left memory: the tables know them.
-        reader::wake(&self.shared);
+        if !self.shared.is_held() {
+            reader::wake(&self.shared);
+        }
         self.shared.run_activities();
     }
 
     /// Moves everything in memory into the tables.
     pub async fn fold(&self) -> Result<(), StoreError> {
+        if self.shared.only_reads() {
+            return Ok(());
+        }
         let shared = self.shared.clone();
         let done = self.shared.runtime.spawn_blocking(move || folder::fold(&shared)).await;
         done.expect("a fold does not panic")
@@ -307,13 +427,15 @@ impl<S: Store> Host<S> {
 async fn retain<S: Store>(shared: std::sync::Weak<Shared<S>>, client: Client, age: Duration) {
     loop {
         tokio::time::sleep(RETAIN).await;
-        let Some(now) = shared
-            .upgrade()
-            .filter(|shared| !shared.ended.load(Ordering::Relaxed))
-            .map(|shared| shared.now())
+        let Some(shared) = shared.upgrade().filter(|shared| !shared.ended.load(Ordering::Relaxed))
         else {
             return;
         };
+        if shared.is_held() {
+            continue;
+        }
+        let now = shared.now();
+        drop(shared);
         let before = Timestamp::EPOCH.after(now.since(Timestamp::EPOCH).saturating_sub(age));
         match client.purge_ended_before(before).await {
             Ok(0) => {}
@@ -353,6 +475,20 @@ impl<S: Store> Shared<S> {
         self.dispatcher().place(key)
     }
 
+    /// Whether no code runs, and since when.
+    pub(crate) fn rests(&self) -> Option<(Reason, Timestamp)> {
+        let reason = if self.only_reads() { Reason::Offline } else { Reason::Held };
+        self.is_held().then_some((reason, self.began))
+    }
+
+    fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    fn only_reads(&self) -> bool {
+        self.options.hold == Hold::Look
+    }
+
     fn queue(&self, partition: PartitionId) -> &Queue<Command> {
         &self.queues[usize::from(partition.0) % self.queues.len()]
     }
@@ -378,7 +514,10 @@ impl<S: Store> Shared<S> {
     /// Asks a partition and waits for the answer.
     pub(crate) async fn ask(&self, partition: PartitionId, request: Request) -> Response {
         let slot = usize::from(partition.0);
-        let waits = matches!(request, Request::Wait(_));
+        let waits = match &request {
+            Request::Wait(id) | Request::Watch(id, _) => Some(id.clone()),
+            _ => None,
+        };
         if let Some(refusal) = self.refusal(slot, &request) {
             return refusal;
         }
@@ -390,27 +529,24 @@ impl<S: Store> Shared<S> {
             lock(&self.replies[slot]).remove(&ticket);
             return Response::Busy;
         }
-        if self.ended.load(Ordering::Relaxed) {
-            lock(&self.replies[slot]).remove(&ticket);
-            return Response::Busy;
-        }
-        if !waits {
+        if waits.is_none() {
             self.pending[slot].fetch_add(1, Ordering::Relaxed);
         }
         self.send(partition, Input::Request(ticket, request));
-        let guard = Pending {
-            counter: (!waits).then(|| &self.pending[slot]),
-            replies: &self.replies[slot],
-            ticket,
-        };
+        let mut guard =
+            Pending { shared: self, partition, ticket, counted: waits.is_none(), waits };
         let response = receiver.await.unwrap_or(Response::Busy);
-        drop(guard);
+        guard.waits = None;
         response
     }
 
     /// Whether the log that is not folded is so many times longer than it should become.
     fn lags(&self, times: u64) -> bool {
-        self.store.pressure().unfolded_bytes > self.options.fold_bytes.saturating_mul(times)
+        self.is_too_long(self.store.pressure().unfolded_bytes, times)
+    }
+
+    fn is_too_long(&self, unfolded: u64, times: u64) -> bool {
+        unfolded > self.options.fold_bytes.saturating_mul(times)
     }
 
     /// Admission is at the sources: what is let in is never refused later.
@@ -419,14 +555,21 @@ impl<S: Store> Shared<S> {
             request,
             Request::Get(_)
                 | Request::Wait(_)
+                | Request::Watch(..)
                 | Request::History(_)
                 | Request::Why(_)
                 | Request::Overlay(..)
+                | Request::CountOverlay(_)
+                | Request::Unfolded
                 | Request::Counts
                 | Request::Payload(_)
         );
-        if reads {
+        let waits = matches!(request, Request::Wait(_) | Request::Watch(..));
+        if reads && !(self.only_reads() && waits) {
             return None;
+        }
+        if self.only_reads() {
+            return Some(Response::ReadOnly);
         }
         let pending = self.pending[slot].load(Ordering::Relaxed);
         let frees = matches!(
@@ -434,7 +577,14 @@ impl<S: Store> Shared<S> {
             Request::Terminate(..) | Request::Purge(..) | Request::PurgeListed(_)
         );
         let full = match request {
-            Request::Start(..) => self.lags(3) || pending >= self.options.requests,
+            Request::Start(_, start) => {
+                let pressure = self.store.pressure();
+                // A job of ours may be what makes room.
+                if pressure.low_space && !is_reserved(&start.name) {
+                    return Some(Response::LowSpace);
+                }
+                self.is_too_long(pressure.unfolded_bytes, 3) || pending >= self.options.requests
+            }
             _ => pending >= 2 * self.options.requests,
         };
         let stopped = self.stopping.load(Ordering::Relaxed)
@@ -452,18 +602,25 @@ impl<S: Store> Shared<S> {
 }
 
 /// Gives the place of a request back, also when the asking future is dropped.
-struct Pending<'a> {
-    counter: Option<&'a AtomicUsize>,
-    replies: &'a Mutex<HashMap<Ticket, oneshot::Sender<Response>>>,
+struct Pending<'a, S: Store> {
+    shared: &'a Shared<S>,
+    partition: PartitionId,
     ticket: Ticket,
+    counted: bool,
+    /// The instance whose change is waited for, as long as it is.
+    waits: Option<InstanceId>,
 }
 
-impl Drop for Pending<'_> {
+impl<S: Store> Drop for Pending<'_, S> {
     fn drop(&mut self) {
-        if let Some(counter) = self.counter {
-            counter.fetch_sub(1, Ordering::Relaxed);
+        let slot = usize::from(self.partition.0);
+        if self.counted {
+            self.shared.pending[slot].fetch_sub(1, Ordering::Relaxed);
         }
-        lock(self.replies).remove(&self.ticket);
+        lock(&self.shared.replies[slot]).remove(&self.ticket);
+        if let Some(id) = self.waits.take() {
+            self.shared.send(self.partition, Input::Forget(id, self.ticket));
+        }
     }
 }
 
@@ -473,6 +630,9 @@ fn recover<S: Store>(shared: &Arc<Shared<S>>) -> Result<Vec<Partition>, Error> {
     let code: Arc<dyn Code> = Arc::new(Registry(shared.worker.clone()));
     let mut options = shared.options.partition.clone();
     options.memory_bytes = shared.options.memory_bytes / usize::from(shared.count);
+    if shared.options.listener.is_some() {
+        options.audience = Audience::Listener;
+    }
     let mut partitions = BTreeMap::new();
     for applied in store.tables().applied()? {
         let id = applied.partition;

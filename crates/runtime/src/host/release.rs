@@ -102,6 +102,12 @@ impl<S: Store> Shared<S> {
                     self.send(source, Input::Acknowledged(partition, at));
                 }
                 Effect::Reply(ticket, response) => self.answer(partition, ticket, response),
+                Effect::Turned(turn) => {
+                    self.options
+                        .listener
+                        .iter()
+                        .for_each(|listener| listener.turned((*turn).clone()));
+                }
             }
         }
         queued
@@ -110,7 +116,7 @@ impl<S: Store> Shared<S> {
     /// Runs queued activities as far as there are slots.
     pub(super) fn run_activities(self: &Arc<Self>) {
         // A log that is far too long gets no more results to hold; the folder calls again.
-        if self.lags(3) {
+        if self.lags(3) || self.is_held() {
             return;
         }
         let batch: Vec<_> = {

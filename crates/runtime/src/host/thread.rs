@@ -60,8 +60,11 @@ impl<S: Store> Driver<S> {
         let mut commands = Vec::new();
         let now = self.shared.now();
         for index in 0..self.partitions.len() {
-            self.partitions[index].resume(now, &mut self.out);
-            self.perform(index);
+            // One that only reads leaves everything as it is, and so takes up nothing.
+            if !self.shared.only_reads() {
+                self.partitions[index].resume(now, &mut self.out);
+                self.perform(index);
+            }
         }
         loop {
             self.shared.queues[self.number].take(&mut commands);

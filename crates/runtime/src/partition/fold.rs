@@ -2,7 +2,7 @@
 
 use everstep_store::{Chunk, Fold, FoldedRow, chunk};
 
-use super::{HandOver, InstanceId, Partition, Slot, slot::Tail};
+use super::{HandOver, Instance, InstanceId, Known, Partition, Slot, Unfolded, slot::Tail};
 
 impl Partition {
     /// All that changed since the last hand-over, up to the last closed group. To be called at a group's end.
@@ -17,7 +17,7 @@ impl Partition {
         rows.sort_by_key(|folded| folded.row.iid);
         let purged = std::mem::take(&mut self.purged);
         for (id, purged) in &purged {
-            self.gone_in_fold.push((number, id.clone(), purged.iid));
+            self.gone_in_fold.push((number, id.clone(), *purged));
         }
         let purged = purged.into_iter().map(|(_, purged)| purged).collect();
         let fold = Fold {
@@ -33,31 +33,20 @@ impl Partition {
     fn hand_over_row(&mut self, number: u64, id: &InstanceId) -> Option<FoldedRow> {
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return None };
         known.dirty = false;
-        let instance = &known.instance;
-        let after = Tail::after(instance.execution, instance.history_len);
+        let after = Tail::after(known.instance.execution, known.instance.history_len);
         let tail = std::mem::replace(&mut known.tail, after);
-        let chunks = (tail.count > 0).then(|| Chunk {
-            iid: instance.iid,
-            execution: tail.execution,
-            seq: tail.first,
-            count: tail.count,
-            bytes: chunk::pack(&tail.bytes),
-        });
-        // An open call of a former execution may still need its input.
-        let keep_from = instance
-            .tasks
-            .keys()
-            .map(|(execution, _)| *execution)
-            .min()
-            .unwrap_or(instance.execution);
-        let folded = FoldedRow {
-            row: crate::row::row(instance),
-            keep_from: keep_from.min(instance.execution),
-            chunks: chunks.into_iter().collect(),
-            payloads: tail.payloads.clone(),
-        };
+        let folded = folded_row(&known.instance, &[&tail]);
         known.folding.push_back((number, tail));
         Some(folded)
+    }
+
+    /// What the tables do not have, and what folds on their way have not brought yet.
+    pub(super) fn not_in_tables(&self) -> Unfolded {
+        let mut rows: Vec<_> = self.unfolded().map(unfolded_row).collect();
+        rows.sort_by_key(|folded| folded.row.iid);
+        let in_fold = self.gone_in_fold.iter().map(|(.., purged)| *purged);
+        let purged = in_fold.chain(self.purged.iter().map(|(_, purged)| *purged)).collect();
+        Unfolded { rows, purged }
     }
 
     /// A fold is in the tables: what it held may leave memory.
@@ -88,4 +77,38 @@ impl Partition {
             self.forget(&id, iid, weight);
         }
     }
+}
+
+/// An instance with runs of events that are new to the tables.
+fn folded_row(instance: &Instance, tails: &[&Tail]) -> FoldedRow {
+    let chunk = |tail: &Tail| {
+        (tail.count > 0).then(|| Chunk {
+            iid: instance.iid,
+            execution: tail.execution,
+            seq: tail.first,
+            count: tail.count,
+            bytes: chunk::pack(&tail.bytes),
+        })
+    };
+    FoldedRow {
+        row: crate::row::row(instance),
+        keep_from: keep_from(instance),
+        chunks: tails.iter().filter_map(|tail| chunk(tail)).collect(),
+        payloads: tails.iter().flat_map(|tail| tail.payloads.iter().cloned()).collect(),
+    }
+}
+
+/// The same, with the runs that folds on their way hold as well.
+fn unfolded_row(known: &Known) -> FoldedRow {
+    let kept = keep_from(&known.instance);
+    let folding = known.folding.iter().map(|(_, tail)| tail);
+    let tails: Vec<_> =
+        folding.chain(std::iter::once(&known.tail)).filter(|tail| tail.execution >= kept).collect();
+    folded_row(&known.instance, &tails)
+}
+
+/// The first execution of which the tables keep something: an open call of a former one may still need its input.
+fn keep_from(instance: &Instance) -> u32 {
+    let open = instance.tasks.keys().map(|(execution, _)| *execution).min();
+    open.map_or(instance.execution, |open| open.min(instance.execution))
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use everstep_engine::Instance;
 use everstep_model::{
     Envelope, Event, EventId, ExecutionId, Failure, GroupNo, Iid, InstanceId, Operation, Outcome,
-    PartitionId, PayloadRef, Position, Start, Status, Timestamp, Value,
+    PartitionId, PayloadRef, Position, Purged, Start, Status, Timestamp, Value,
 };
-use everstep_store::{Cursor, Filter, Fold, Order, Record, Row};
+use everstep_store::{Cursor, Filter, Fold, FoldedRow, Order, Record, Row};
 use everstep_worker::{ActivityCall, EntityBatch, EntityReply, TurnReply};
+
+use crate::lifecycle::Turned;
 
 /// Names a question until it is answered; given by whoever asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,6 +52,10 @@ pub enum Input {
     Folded(u64),
     /// Other code has registered.
     CodeChanged,
+    /// It was held, and is so no longer.
+    Release,
+    /// Who waited for a change of an instance does so no longer.
+    Forget(InstanceId, Ticket),
     /// Time has passed.
     Tick,
 }
@@ -94,12 +100,18 @@ pub enum Request {
     Get(InstanceId),
     /// The same, once it has ended.
     Wait(InstanceId),
+    /// The same, once it differs from what was seen.
+    Watch(InstanceId, Box<Seen>),
     /// Its history.
     History(InstanceId),
     /// Why it does not go on.
     Why(InstanceId),
     /// Its unfolded rows that match.
     Overlay(Box<Filter>, Order, Option<Cursor>, usize),
+    /// How many of its unfolded rows match.
+    CountOverlay(Box<Filter>),
+    /// All that a fold would write at this moment.
+    Unfolded,
     /// How many instances there are, by kind, name and status.
     Counts,
 }
@@ -138,14 +150,53 @@ pub enum Response {
     Why(Box<crate::why::Facts>),
     /// Unfolded rows that match, and all numbers that the tables must not answer for.
     Overlay(Vec<Row>, Vec<Iid>),
+    /// How many unfolded rows match, and all numbers that the tables must not answer for.
+    OverlayCount(u64, Vec<Iid>),
+    /// What the tables do not have yet.
+    Unfolded(Unfolded),
     /// The bytes of a value.
     Payload(bytes::Bytes),
     /// Counts by kind, name and status.
     Counts(Vec<(everstep_model::Kind, String, Status, u64)>),
     /// Too much is queued; ask again.
     Busy,
+    /// The disk is nearly full: nothing new is begun.
+    LowSpace,
+    /// The host only reads.
+    ReadOnly,
     /// The request cannot be carried out.
     Refused(Failure),
+}
+
+/// What a client who watches an instance has seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The execution.
+    pub execution_id: ExecutionId,
+    /// Where it stood.
+    pub status: Status,
+    /// What it said of itself.
+    pub custom_status: Option<Value>,
+}
+
+impl Seen {
+    /// What there is to see of an instance.
+    pub fn of(instance: &Instance) -> Self {
+        Self {
+            execution_id: instance.execution_id.clone(),
+            status: instance.status,
+            custom_status: instance.custom_status.clone(),
+        }
+    }
+}
+
+/// Durable changes that are not in the tables.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unfolded {
+    /// Each instance that changed: its present row, and what came to its history, as a fold would write them.
+    pub rows: Vec<FoldedRow>,
+    /// What was purged.
+    pub purged: Vec<Purged>,
 }
 
 /// What a partition wants done at once: nothing of it can be noticed outside the host.
@@ -176,6 +227,8 @@ pub enum Effect {
     Acknowledge(PartitionId, Position),
     /// Answer a client.
     Reply(Ticket, Response),
+    /// Tell the listener of a turn.
+    Turned(Box<Turned>),
 }
 
 /// An attempt of an activity on its way to a worker.

@@ -10,6 +10,7 @@
 //! P5  The state in memory runs ahead of what is durable; whatever is not durable dies with the process.
 
 mod fold;
+mod hold;
 mod io;
 mod meta;
 mod recover;
@@ -17,6 +18,7 @@ mod requests;
 mod slot;
 mod strikes;
 mod turns;
+mod values;
 
 use std::{
     cmp::Reverse,
@@ -35,10 +37,13 @@ use everstep_store::{Hub, Mode, Record, Row};
 use everstep_worker::{ActivityCall, Turns};
 use xxhash_rust::xxh3::Xxh3Default;
 
-pub use io::{Dispatch, Effect, HandOver, Input, Name, Output, Request, Response, Ticket};
+pub use io::{
+    Dispatch, Effect, HandOver, Input, Name, Output, Request, Response, Seen, Ticket, Unfolded,
+};
 pub(crate) use slot::Known;
 use slot::{Busy, Slot, Waiting};
 pub use strikes::STRIKES;
+pub(crate) use values::REMEDY as LARGE_REMEDY;
 
 /// A map whose order is the same in every run.
 type Map<K, V> = HashMap<K, V, BuildHasherDefault<Xxh3Default>>;
@@ -56,6 +61,18 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Timers due later than this are left to the tables.
     pub horizon: Duration,
+    /// Whether somebody listens to what turns did.
+    pub audience: Audience,
+}
+
+/// Whether turns are told of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody listens.
+    #[default]
+    None,
+    /// A listener hears of each durable turn.
+    Listener,
 }
 
 impl Default for Options {
@@ -66,6 +83,7 @@ impl Default for Options {
             turn_messages: 512,
             memory_bytes: 32 << 20,
             horizon: Duration::from_mins(10),
+            audience: Audience::None,
         }
     }
 }
@@ -116,7 +134,7 @@ pub struct Partition {
     /// Purged, and not yet gone from the tables.
     gone: HashSet<InstanceId>,
     /// The same, with the fold that takes them away.
-    gone_in_fold: Vec<(u64, InstanceId, Iid)>,
+    gone_in_fold: Vec<(u64, InstanceId, Purged)>,
     /// Instances in folds that are not in the tables, by fold.
     in_fold: VecDeque<(u64, Vec<InstanceId>)>,
     folds: u64,
@@ -124,6 +142,8 @@ pub struct Partition {
     weight: usize,
     /// Memory is looked through for what can go when it takes more than this.
     shed_above: usize,
+    /// No code runs and no timer fires until it is released.
+    held: bool,
 }
 
 /// The group that is being made.
@@ -207,6 +227,7 @@ impl Partition {
             used: 0,
             weight: 0,
             shed_above: options_memory,
+            held: false,
         }
     }
 
@@ -241,7 +262,7 @@ impl Partition {
 
     /// When time alone will move something.
     pub fn next_alarm(&self) -> Option<Timestamp> {
-        self.alarms.peek().map(|Reverse(alarm)| alarm.at)
+        self.alarms.peek().filter(|_| !self.held).map(|Reverse(alarm)| alarm.at)
     }
 
     /// About how many bytes its instances take.
@@ -267,6 +288,7 @@ impl Partition {
                 done.iter().for_each(|key| drop(self.outbox.remove(key)));
             }
             Input::ActivityEnded { instance, execution, task, outcome } => {
+                let outcome = self.measured(&instance, (execution, task), outcome);
                 self.deliver(&instance, local(Body::TaskEnded { execution, task, outcome }), out);
             }
             Input::EntityEnded(instance, reply) => self.entity_ended(&instance, reply),
@@ -282,6 +304,8 @@ impl Partition {
             }
             Input::Folded(number) => self.folded(number),
             Input::CodeChanged => self.code_changed(),
+            Input::Release => self.release(),
+            Input::Forget(id, ticket) => self.forget_ticket(&id, ticket),
             Input::Tick => self.ring(out),
         }
     }

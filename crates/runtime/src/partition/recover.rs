@@ -121,6 +121,13 @@ impl Partition {
                 self.wait_for_row(&to, Waiting::Parcel(number), out);
             }
         }
+        if !self.held {
+            self.look_at_all();
+        }
+    }
+
+    /// Takes up what every instance in memory has outstanding.
+    pub(super) fn look_at_all(&mut self) {
         let mut ids: Vec<_> = self
             .slots
             .iter()

@@ -4,7 +4,9 @@ use everstep_engine::StartOutcome;
 use everstep_model::{Body, Iid, InstanceId, Message, Purged, Status, stored};
 use everstep_store::{Cursor, Filter, Order, Row};
 
-use super::{Busy, Effect, Output, Partition, Request, Response, Slot, Ticket, Waiting, local};
+use super::{
+    Busy, Effect, Known, Output, Partition, Request, Response, Seen, Slot, Ticket, Waiting, local,
+};
 
 impl Partition {
     pub(super) fn request(&mut self, ticket: Ticket, request: Request, out: &mut Vec<Output>) {
@@ -22,6 +24,18 @@ impl Partition {
             Request::Overlay(filter, order, after, limit) => {
                 let (rows, hidden) = self.overlay(&filter, order, after, limit);
                 self.reply(ticket, Response::Overlay(rows, hidden));
+                return;
+            }
+            Request::Unfolded => {
+                let unfolded = self.not_in_tables();
+                self.reply(ticket, Response::Unfolded(unfolded));
+                return;
+            }
+            Request::CountOverlay(filter) => {
+                let matches = |known: &Known| filter.matches(&crate::row::shown(&known.instance));
+                let count = self.unfolded().filter(|known| matches(known)).count();
+                let hidden = self.hidden();
+                self.reply(ticket, Response::OverlayCount(count as u64, hidden));
                 return;
             }
             Request::Counts => {
@@ -54,6 +68,7 @@ impl Partition {
             | Request::PurgeEmpty(_)
             | Request::Get(_)
             | Request::Wait(_)
+            | Request::Watch(..)
             | Request::History(_)
             | Request::Why(_) => request,
         };
@@ -76,7 +91,10 @@ impl Partition {
         let status = known.instance.status;
         let message = match request {
             Request::Start(_, start) => return self.answer_start(ticket, id, *start),
-            Request::Get(_) => {
+            Request::Watch(_, seen) if *seen == Seen::of(&known.instance) => {
+                return known.watchers.push(ticket);
+            }
+            Request::Get(_) | Request::Watch(..) => {
                 let response = Response::Instance(Box::new(known.instance.clone()));
                 return self.reply(ticket, response);
             }
@@ -122,6 +140,8 @@ impl Partition {
             Request::Unpark(_) => Body::Unpark,
             Request::PurgeListed(_)
             | Request::Overlay(..)
+            | Request::CountOverlay(_)
+            | Request::Unfolded
             | Request::Counts
             | Request::Payload(_) => return,
         };
@@ -151,9 +171,12 @@ impl Partition {
             | Request::Payload(_)
             | Request::Get(_)
             | Request::Wait(_)
+            | Request::Watch(..)
             | Request::History(_)
             | Request::Why(_)
             | Request::Overlay(..)
+            | Request::CountOverlay(_)
+            | Request::Unfolded
             | Request::Counts => self.reply(ticket, Response::NotFound),
         }
     }
@@ -257,6 +280,7 @@ impl Partition {
             known
                 .waiters
                 .iter()
+                .chain(&known.watchers)
                 .chain(&known.rewinding)
                 .for_each(|ticket| self.reply(*ticket, Response::NotFound));
             if let Busy::Remote(_) = known.busy {
@@ -269,7 +293,42 @@ impl Partition {
         self.purged.push((id.clone(), purged));
     }
 
+    /// Whoever asked has gone away before there was an answer.
+    pub(super) fn forget_ticket(&mut self, id: &InstanceId, ticket: Ticket) {
+        match self.slots.get_mut(id) {
+            Some(Slot::Known(known)) => {
+                known.waiters.retain(|waiter| *waiter != ticket);
+                known.watchers.retain(|watcher| *watcher != ticket);
+            }
+            Some(Slot::Loading(waiting)) => waiting
+                .retain(|waiting| !matches!(waiting, Waiting::Request(of, _) if *of == ticket)),
+            None => {}
+        }
+    }
+
     // Lists
+
+    /// Instances whose present version the tables do not have.
+    pub(super) fn unfolded(&self) -> impl Iterator<Item = &Known> {
+        self.slots.values().filter_map(|slot| match slot {
+            Slot::Known(known) if known.counted && (known.dirty || !known.folding.is_empty()) => {
+                Some(&**known)
+            }
+            Slot::Known(_) | Slot::Loading(_) => None,
+        })
+    }
+
+    /// Purged, and perhaps still in the tables.
+    pub(super) fn purged_in_tables(&self) -> impl Iterator<Item = Iid> {
+        let in_fold = self.gone_in_fold.iter().map(|(.., purged)| purged.iid);
+        in_fold.chain(self.purged.iter().map(|(_, purged)| purged.iid))
+    }
+
+    /// The numbers that the tables must not answer for.
+    fn hidden(&self) -> Vec<Iid> {
+        let unfolded = self.unfolded().map(|known| known.instance.iid);
+        self.purged_in_tables().chain(unfolded).collect()
+    }
 
     /// Unfolded rows that match, and the numbers of all unfolded rows.
     fn overlay(
@@ -279,32 +338,18 @@ impl Partition {
         after: Option<Cursor>,
         limit: usize,
     ) -> (Vec<Row>, Vec<Iid>) {
-        let mut hidden: Vec<_> = self
-            .gone_in_fold
-            .iter()
-            .map(|(_, _, iid)| *iid)
-            .chain(self.purged.iter().map(|(_, purged)| purged.iid))
-            .collect();
-        let mut rows = Vec::new();
-        for slot in self.slots.values() {
-            let Slot::Known(known) = slot else { continue };
-            if !known.counted || (!known.dirty && known.folding.is_empty()) {
-                continue;
-            }
-            hidden.push(known.instance.iid);
+        let beyond = |known: &&Known| {
             let cursor = Cursor { created: known.instance.created, iid: known.instance.iid };
-            let beyond = match order {
-                Order::OldestFirst => after.is_none_or(|after| cursor > after),
-                Order::NewestFirst => after.is_none_or(|after| cursor < after),
-            };
-            if beyond {
-                let row = crate::row::row(&known.instance);
-                rows.extend(filter.matches(&row).then_some(row));
-            }
-        }
+            after.is_none_or(|after| match order {
+                Order::OldestFirst => cursor > after,
+                Order::NewestFirst => cursor < after,
+            })
+        };
+        let shown = self.unfolded().filter(beyond).map(|known| crate::row::shown(&known.instance));
+        let mut rows: Vec<_> = shown.filter(|row| filter.matches(row)).collect();
         order.sort(&mut rows);
         rows.truncate(limit);
-        (rows, hidden)
+        (rows, self.hidden())
     }
 }
 
@@ -343,10 +388,14 @@ fn subject(request: &Request) -> Option<InstanceId> {
         | Request::PurgeEmpty(id)
         | Request::Get(id)
         | Request::Wait(id)
+        | Request::Watch(id, _)
         | Request::History(id)
         | Request::Why(id) => Some(id.clone()),
-        Request::PurgeListed(_) | Request::Overlay(..) | Request::Counts | Request::Payload(_) => {
-            None
-        }
+        Request::PurgeListed(_)
+        | Request::Overlay(..)
+        | Request::CountOverlay(_)
+        | Request::Unfolded
+        | Request::Counts
+        | Request::Payload(_) => None,
     }
 }

@@ -54,6 +54,8 @@ pub(crate) struct Known {
     pub(crate) unseen: Vec<Event>,
     /// Who waits for the end.
     pub(crate) waiters: Vec<Ticket>,
+    /// Who waits for any change that can be seen.
+    pub(crate) watchers: Vec<Ticket>,
     /// Who asked for a rewind that has not begun.
     pub(crate) rewinding: Vec<Ticket>,
     /// What keeps it from taking turns.
@@ -128,6 +130,7 @@ impl Known {
             dirty: false,
             unseen: Vec::new(),
             waiters: Vec::new(),
+            watchers: Vec::new(),
             rewinding: Vec::new(),
             busy: Busy::No,
             used: 0,
@@ -179,6 +182,7 @@ impl Known {
             && self.folding.is_empty()
             && self.mail.is_empty()
             && self.waiters.is_empty()
+            && self.watchers.is_empty()
             && self.rewinding.is_empty()
             && matches!(self.busy, Busy::No | Busy::NoCode)
     }

@@ -12,7 +12,11 @@ use everstep_worker::{
     Turns,
 };
 
-use super::{Busy, Effect, Known, Output, Partition, Response, Rings, Slot, dispatch};
+use super::{
+    Audience, Busy, Effect, Known, Output, Partition, Response, Rings, Seen, Slot, dispatch,
+    values::measured_answer,
+};
+use crate::lifecycle::Turned;
 
 impl Partition {
     /// Lets an instance take a turn with what is there for it.
@@ -23,6 +27,7 @@ impl Partition {
         known.queued = false;
         known.used = used;
         match known.instance.id.kind() {
+            _ if self.held => self.held_turn(id, out),
             Kind::Entity => self.entity_turn(id),
             Kind::Orchestration => self.orchestration_turn(id, out),
         }
@@ -64,7 +69,7 @@ impl Partition {
     }
 
     /// Begins a turn and asks the worker. `history` is what is folded of it, if the worker asked for it.
-    fn run(
+    pub(super) fn run(
         &mut self,
         id: &InstanceId,
         incoming: Vec<Incoming>,
@@ -224,6 +229,8 @@ impl Partition {
         incoming.extend(known.mail.drain(..).map(|message| Incoming { held: None, message }));
         if self.rewinds(id, &incoming) {
             self.rewind_with(id, &incoming, events);
+        } else if self.held {
+            self.put_aside(id, incoming);
         } else {
             self.run(id, incoming, Some(events), out);
         }
@@ -249,7 +256,7 @@ impl Partition {
 
     // Rewind
 
-    fn rewinds(&mut self, id: &InstanceId, incoming: &[Incoming]) -> bool {
+    pub(super) fn rewinds(&mut self, id: &InstanceId, incoming: &[Incoming]) -> bool {
         let failed = self
             .known(id)
             .is_some_and(|known| known.instance.status == everstep_model::Status::Failed);
@@ -258,7 +265,12 @@ impl Partition {
     }
 
     /// A rewind needs the history with all its values.
-    fn rewind_turn(&mut self, id: &InstanceId, incoming: Vec<Incoming>, out: &mut Vec<Output>) {
+    pub(super) fn rewind_turn(
+        &mut self,
+        id: &InstanceId,
+        incoming: Vec<Incoming>,
+        out: &mut Vec<Output>,
+    ) {
         let Some(known) = self.known(id) else { return };
         if known.first_in_memory() == 0 {
             self.rewind_with(id, &incoming, &[]);
@@ -378,6 +390,9 @@ impl Partition {
         if turn.is_empty() {
             return;
         }
+        let limits = self.options.limits;
+        let Some(known) = self.known(id) else { return };
+        let answer = measured_answer(&known.instance, &limits, &turn, answer);
         let due: Vec<Timestamp> = turn.held.iter().filter_map(delayed).collect();
         let ran = !turn.operations.is_empty();
         let unlocked = turn.lock.is_some();
@@ -398,6 +413,16 @@ impl Partition {
     // Commits
 
     /// Makes a commit part of the group and of memory, and lines up what it brings about.
+    /// Tells what a turn did, once it is durable.
+    fn tell_listener(&mut self, id: &InstanceId, commit: &Commit) {
+        if self.options.audience == Audience::None || commit.events.is_empty() {
+            return;
+        }
+        let Some(Slot::Known(known)) = self.slots.get(id) else { return };
+        let turned = Turned::of(&known.instance, commit);
+        self.building.effects.push(Effect::Turned(Box::new(turned)));
+    }
+
     pub(super) fn commit(&mut self, id: &InstanceId, mut commit: Commit) {
         let inline_bytes = self.options.limits.inline_bytes;
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
@@ -405,11 +430,14 @@ impl Partition {
         // The worker has yet to see how the execution began, with the values themselves.
         let unseen = commit.begin.is_some().then(|| commit.events.clone());
         externalise(&known.instance, &mut commit, inline_bytes);
+        self.warn_of_large(id, &commit);
+        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
         let mut events = Vec::new();
         commit.events.iter().for_each(|event| stored::put_event(&mut events, event));
         stored::put_commit_entry(&mut self.building.entries, &commit, &events);
         let before = status_of(known);
         let weight = known.weight();
+        let seen = (!known.watchers.is_empty()).then(|| Seen::of(&known.instance));
         known.record(&commit, &events);
         known.unseen = unseen.unwrap_or_else(|| std::mem::take(&mut known.unseen));
         self.weight = (self.weight + known.weight()).saturating_sub(weight);
@@ -422,8 +450,24 @@ impl Partition {
             self.count(before, -1);
             self.count(after, 1);
         }
+        if let Some(seen) = seen {
+            self.tell_watchers(id, &seen);
+        }
+        self.tell_listener(id, &commit);
         self.take_effect(id, &commit);
         outgoing.into_iter().for_each(|envelope| self.send(envelope));
+    }
+
+    /// Answers those who watch, if there is something new to see.
+    fn tell_watchers(&mut self, id: &InstanceId, seen: &Seen) {
+        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
+        if *seen == Seen::of(&known.instance) {
+            return;
+        }
+        let (instance, watchers) = (known.instance.clone(), std::mem::take(&mut known.watchers));
+        for watcher in watchers {
+            self.reply(watcher, Response::Instance(Box::new(instance.clone())));
+        }
     }
 
     pub(super) fn count(&mut self, key: Option<(Kind, String, Status)>, by: i64) {

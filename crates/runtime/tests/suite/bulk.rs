@@ -1,6 +1,6 @@
 //! Verbs for many instances at once, and lists and counts that stay true meanwhile.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use everstep_model::{Kind, Status};
 use everstep_runtime::{Bulk, Client, ClientError};
@@ -307,4 +307,54 @@ async fn check_counts(client: &Client) {
         .map(|(kind, name, status, count)| ((kind, name, status), count))
         .collect();
     assert_eq!(counted, walked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_count_agrees_with_the_list_of_the_same_filter() {
+    let bed = Bed::new();
+    let script = Script::new();
+    let host = bed.open(&script, quiet());
+    let client = host.client();
+    for number in 0..12 {
+        start(&client, &format!("c{number}"), "wait Go;call echo x").await;
+        client.signal(&id(&format!("@counter@{number}")), "add", "1".into(), "").await.unwrap();
+        if number == 5 {
+            host.fold().await.unwrap();
+        }
+    }
+    // Changed and purged since the fold.
+    raise(&client, "c0", "Go", "x").await;
+    client.terminate(&id("c1"), "enough", true).await.unwrap();
+    for name in ["c0", "c1"] {
+        end(&client, name).await;
+    }
+    client.purge(&id("c1")).await.unwrap();
+    let filters = [
+        Filter::default(),
+        Filter { kind: Some(Kind::Orchestration), ..Filter::default() },
+        Filter { name: Some("RUN".to_owned()), ..Filter::default() },
+        Filter { statuses: vec![Status::Completed, Status::Failed], ..Filter::default() },
+        prefixed("c"),
+        prefixed("c1"),
+        Filter { statuses: vec![Status::Completed], ..prefixed("c") },
+        Filter { input_contains: Some("wait".to_owned()), ..Filter::default() },
+        prefixed("none"),
+    ];
+    for fold in [false, true] {
+        if fold {
+            host.fold().await.unwrap();
+        }
+        for filter in &filters {
+            let walked = listed(&client, filter, Order::OldestFirst, 4).await.len() as u64;
+            let counted = client.count(filter, Duration::from_mins(1)).await.unwrap();
+            assert_eq!(counted, (walked, true), "{filter:?}");
+        }
+    }
+    raise(&client, "c2", "Go", "x").await;
+    end(&client, "c2").await;
+    let stopped = client.count(&prefixed("c"), Duration::ZERO).await.unwrap();
+    assert!(!stopped.1, "a count without time does not claim to be exact");
+    let counted = client.count(&filters[1], Duration::ZERO).await.unwrap();
+    assert_eq!(counted, (11, true), "the counters need no time");
+    host.stop().await.unwrap();
 }

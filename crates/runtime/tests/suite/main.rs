@@ -7,6 +7,9 @@
 
 mod bulk;
 mod golden;
+mod hold;
+mod jobs;
+mod lifecycle;
 mod limits;
 mod memory;
 mod parked;
@@ -15,3 +18,6 @@ mod pressure;
 mod restart;
 mod stop;
 mod support;
+mod unfolded;
+mod watch;
+mod why;

@@ -1,9 +1,11 @@
 //! Values that are stored apart: everywhere a value may stand, before and after a fold and a restart.
 
-use everstep_model::{Event, Outcome, Status, kinds};
-use everstep_runtime::{Client, Options};
+use everstep_model::{Event, Outcome, Status, Value, kinds};
+use everstep_runtime::{Client, ClientError, Options, Raised};
 
-use crate::support::{Bed, Script, end, id, large, quiet, raise, start, text, until_why};
+use crate::support::{
+    Bed, Script, end, id, large, named, quiet, raise, start, text, until_state, until_why,
+};
 
 const SIZES: [usize; 2] = [20_000, 2 << 20];
 
@@ -127,6 +129,56 @@ async fn restart_uses_a_large_input_again_also_when_only_the_tables_have_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_client_sends_beyond_the_limit_is_refused_with_the_limit() {
+    let bed = Bed::new();
+    let script = Script::new();
+    let mut options: Options = quiet();
+    options.partition.limits.value_bytes = 50_000;
+    let host = bed.open(&script, options);
+    let client = host.client();
+    let text = "the input has 50001 bytes, more than the hub allows for one value (50000); store it elsewhere and pass a reference, or raise the limit `value_bytes`";
+    let large = || Value::text(large(50_001));
+    let refused = client.start("run", large(), named("i")).await.unwrap_err();
+    assert_eq!(refused.to_string(), text);
+    start(&client, "waits", "wait Go").await;
+    let raised = Raised { name: "Go".to_owned(), input: large(), key: String::new() };
+    assert_eq!(client.raise(&id("waits"), raised).await.unwrap_err().to_string(), text);
+    let refused = client.signal(&id("@ledger@k"), "add", large(), "").await.unwrap_err();
+    assert_eq!(refused.to_string(), text);
+    client.terminate(&id("waits"), "enough", true).await.unwrap();
+    host.stop().await.unwrap();
+    // What was let in under a higher limit cannot be started again, but is read.
+    let mut options: Options = quiet();
+    options.partition.limits.value_bytes = 5;
+    let host = bed.open(&script, options);
+    let client = host.client();
+    assert_eq!(end(&client, "waits").await.0, Status::Terminated);
+    let refused = client.restart(&id("waits"), true).await.unwrap_err();
+    assert!(matches!(refused, ClientError::TooLarge { bytes: 7, limit: 5 }), "{refused}");
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_that_make_too_much_fail_and_leave_the_state() {
+    let bed = Bed::new();
+    let script = Script::new();
+    let mut options: Options = quiet();
+    options.partition.limits.value_bytes = 1_000;
+    let host = bed.open(&script, options);
+    let client = host.client();
+    for entity in ["@counter@k", "@ledger@k"] {
+        client.signal(&id(entity), "add", "7".into(), "").await.unwrap();
+        until_state(&client, entity, "7").await;
+        client.signal(&id(entity), "fill", "1001".into(), "").await.unwrap();
+        start(&client, entity.trim_start_matches('@'), &format!("ask {entity} 1")).await;
+        assert_eq!(end(&client, entity.trim_start_matches('@')).await.1, "8");
+        client.signal(&id(entity), "fill", "1000".into(), "").await.unwrap();
+        until_state(&client, entity, &large(1_000)).await;
+    }
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_beyond_the_limit_fails_the_instance_and_says_so() {
     let bed = Bed::new();
     let script = Script::new();
@@ -142,6 +194,14 @@ async fn a_value_beyond_the_limit_fails_the_instance_and_says_so() {
     assert_eq!(end(&client, "input").await, failed);
     start(&client, "output", "call echo #25000;call echo #25000").await;
     assert_eq!(end(&client, "output").await, failed);
+    let text = "activity `grow` returned 50001 bytes, more than the hub allows for one value (50000); store it elsewhere and pass a reference, or raise the limit `value_bytes`";
+    start(&client, "result", "try call grow 50001;call grow 9").await;
+    let (status, output) = end(&client, "result").await;
+    assert_eq!(status, Status::Completed);
+    assert_eq!(
+        output.rsplit_once(',').unwrap(),
+        (&*format!("{}: {text}", kinds::TOO_LARGE), &*large(9))
+    );
     start(&client, "parent", "try children 1 call echo ~50001").await;
     assert_eq!(end(&client, "parent").await, (Status::Completed, failed.1));
     host.stop().await.unwrap();

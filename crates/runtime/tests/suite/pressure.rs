@@ -1,9 +1,12 @@
 //! More work than a host lets in.
 
-use everstep_model::{InstanceId, Status};
-use everstep_runtime::{ClientError, Options};
+use std::sync::atomic::Ordering;
 
-use crate::support::{Bed, Script, end, id, named, quiet, start};
+use everstep_model::{InstanceId, Status};
+use everstep_runtime::{Bulk, ClientError, Host, Options};
+use everstep_store::Filter;
+
+use crate::support::{Bed, Script, Spied, end, id, named, open_store, quiet, raise, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_partitions_refuse_clients_and_finish_what_they_let_in() {
@@ -93,5 +96,31 @@ async fn a_full_host_still_terminates() {
     client.terminate(&id("waits"), "enough", true).await.unwrap();
     assert_eq!(end(&client, "waits").await, (Status::Terminated, "enough".to_owned()));
     client.purge(&id("waits")).await.unwrap();
+    host.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_nearly_full_begins_nothing_new_and_ends_what_runs() {
+    let bed = Bed::new();
+    let script = Script::new();
+    let store = Spied::new(open_store(bed.folder.path()).unwrap());
+    let is_low = store.is_low.clone();
+    let host = Host::start(store, script, quiet()).unwrap();
+    let client = host.client();
+    start(&client, "runs", "wait Go;children 2 call echo x").await;
+    is_low.store(true, Ordering::SeqCst);
+    let refused = client.start("run", "call echo x".into(), named("new")).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the disk is nearly full, so nothing new is started; free some space, or purge what has ended"
+    );
+    raise(&client, "runs", "Go", "1").await;
+    assert_eq!(end(&client, "runs").await, (Status::Completed, "1,x,x".to_owned()));
+    // The job that makes room is let in.
+    let job = client.start_bulk(&Filter::default(), &Bulk::Purge).await.unwrap();
+    assert_eq!(client.wait(&job).await.unwrap().status, Status::Completed);
+    is_low.store(false, Ordering::SeqCst);
+    start(&client, "new", "call echo x").await;
+    assert_eq!(end(&client, "new").await.0, Status::Completed);
     host.stop().await.unwrap();
 }

@@ -10,7 +10,9 @@
 //! | `children N ARG` | starts `<parent>-<number>` N times at once, and waits for all |
 //! | `ask ENTITY ARG` | calls `add` of an entity |
 //! | `timer MS` | waits |
+//! | `retry NAME MS` | calls an activity, and when it has failed waits as before a second attempt |
 //! | `wait NAME` | waits for an event |
+//! | `say TEXT` | sets the custom status |
 //! | `again ARG` | continues as new |
 //!
 //! `try` in front of a step makes its failure a result. `#N` at an argument's end stands for N bytes, `$` for the
@@ -23,17 +25,19 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use everstep_model::{
-    Action, Completion, Event, EventId, Failure, Iid, InstanceId, Outcome, ParentPolicy,
+    Action, Completion, Event, EventId, Failure, Iid, InstanceId, Origin, Outcome, ParentPolicy,
     PartitionId, Status, Tags, Timestamp, Value, Wait,
 };
 use everstep_runtime::{Client, Host, Options, Raised, StartOptions, View};
-use everstep_store::HubOptions;
+use everstep_store::{
+    Error as StoreError, Fold, Hub, HubOptions, Mode, Observer, Pressure, Record, Store,
+};
 use everstep_store_embedded::{Embedded, LogOptions, LoggedOptions, open_embedded};
 use everstep_worker::{
     ActivityCall, ActivityOptions, BoxFuture, Decision, EntityBatch, EntityOptions, EntityReply,
@@ -129,6 +133,10 @@ impl Worker for Script {
         Box::pin(async move {
             match &*call.name {
                 "panic" => panic!("on purpose"),
+                "grow" => {
+                    let count = text(Some(&call.input)).parse().expect("a number of bytes");
+                    return Outcome::Completed(Value::text(large(count)));
+                }
                 "fail" => return Outcome::Failed(Box::new(Failure::new("Test", "no"))),
                 "never" => std::future::pending().await,
                 "gate" | "narrow" => {
@@ -161,19 +169,22 @@ impl Running {
     }
 }
 
-/// `add` adds, `clear` deletes the state.
+/// `add` adds, `clear` deletes the state, `fill` makes it so long.
 fn add(batch: &EntityBatch) -> EntityReply {
-    let number = |value: &Value| -> i64 { text(Some(value)).parse().unwrap_or(0) };
-    let mut sum = batch.state.as_ref().map(number);
+    let number = |text: String| -> i64 { text.parse().unwrap_or(0) };
+    let mut state = batch.state.as_ref().map(|state| text(Some(state)));
     let mut results = Vec::new();
     for operation in &batch.operations {
-        sum = match operation.name.as_str() {
+        let input = number(text(Some(&operation.input)));
+        state = match operation.name.as_str() {
             "clear" => None,
-            _ => Some(sum.unwrap_or(0) + number(&operation.input)),
+            "fill" => Some(large(input.unsigned_abs() as usize)),
+            _ => Some((state.map_or(0, number) + input).to_string()),
         };
-        results.push(Outcome::Completed(Value::text(sum.unwrap_or(0).to_string())));
+        let result = if operation.name == "fill" { None } else { state.clone() };
+        results.push(Outcome::Completed(Value::text(result.unwrap_or_else(|| "0".to_owned()))));
     }
-    EntityReply { results, state: sum.map(|sum| Value::text(sum.to_string())), sends: Vec::new() }
+    EntityReply { results, state: state.map(Value::text), sends: Vec::new() }
 }
 
 /// The turns of one partition; executions stay resident between them.
@@ -283,9 +294,14 @@ impl Execution {
         let payload = self.input.get(split + 1..).unwrap_or_default();
         let mut raised: Vec<_> = self.raised.iter().collect();
         let mut results = Vec::new();
+        let mut said = None;
         for (number, step) in program.split(';').enumerate() {
             let first = EventId(number as u32 * 1_000);
             let step = step.trim();
+            if let Some(words) = step.strip_prefix("say ") {
+                said = Some(Value::text(words));
+                continue;
+            }
             let (step, tried) = match step.strip_prefix("try ") {
                 Some(step) => (step, true),
                 None => (step, false),
@@ -297,7 +313,7 @@ impl Execution {
                 }
                 Step::Failed(failure) => return end(Completion::Failed(Box::new(failure))),
                 Step::Open(actions, wait) => {
-                    return Decision { actions, wait: Some(wait), ..Decision::default() };
+                    return Decision { actions, wait: Some(wait), custom_status: said };
                 }
                 Step::End(completion) => return end(completion),
             }
@@ -323,6 +339,7 @@ impl Execution {
                     None => Step::Open(Vec::new(), Wait::Event(rest.to_owned())),
                 };
             }
+            "retry" => return self.retry(first, head, tail),
             "again" => {
                 let input = argument(&rest.replace(',', ";"), payload);
                 return Step::End(Completion::ContinueAsNew {
@@ -374,6 +391,26 @@ impl Execution {
             }
         }
         Step::Done(results.join(&b","[..]))
+    }
+
+    fn retry(&self, first: EventId, name: &str, span: &str) -> Step {
+        let wait = EventId(first.0 + 1);
+        if !self.asked.contains(&first) {
+            return Step::Open(vec![call(first, name, Value::empty())], Wait::Task(first));
+        }
+        if !self.ended.contains_key(&first) {
+            return Step::Open(Vec::new(), Wait::Task(first));
+        }
+        if !self.asked.contains(&wait) {
+            let span = Duration::from_millis(span.parse().expect("milliseconds"));
+            let origin = Some(Origin { call: first, attempt: 2 });
+            let timer = Action::CreateTimer { id: wait, fire_at: self.now.after(span), origin };
+            return Step::Open(vec![timer], Wait::Task(wait));
+        }
+        match self.ended.get(&wait) {
+            Some(_) => Step::Done(b"retried".to_vec()),
+            None => Step::Open(Vec::new(), Wait::Task(wait)),
+        }
     }
 }
 
@@ -571,5 +608,72 @@ fn line(event: &Event) -> Option<String> {
         Event::Started(started) => Some(format!("Started {} {:?}", started.name, started.input)),
         Event::TimerCreated { id, .. } => Some(format!("TimerCreated {}", id.0)),
         other => Some(format!("{other:?}")),
+    }
+}
+
+/// A store that counts what would change it, and lacks space when it is told to.
+pub(crate) struct Spied {
+    store: Embedded,
+    pub(crate) writes: Arc<AtomicUsize>,
+    pub(crate) is_low: Arc<AtomicBool>,
+}
+
+impl Spied {
+    pub(crate) fn new(store: Embedded) -> Self {
+        Self { store, writes: Arc::default(), is_low: Arc::default() }
+    }
+}
+
+impl Store for Spied {
+    type Tables = <Embedded as Store>::Tables;
+
+    fn hub(&self) -> &Hub {
+        self.store.hub()
+    }
+
+    fn mode(&self) -> Mode {
+        self.store.mode()
+    }
+
+    fn tables(&self) -> &Self::Tables {
+        self.store.tables()
+    }
+
+    fn acquire(&self, partition: PartitionId) -> Result<u64, StoreError> {
+        self.store.acquire(partition)
+    }
+
+    fn release(&self, partition: PartitionId) -> Result<(), StoreError> {
+        self.store.release(partition)
+    }
+
+    fn recover(
+        &self,
+        partitions: &[PartitionId],
+        sink: &mut dyn FnMut(Record),
+    ) -> Result<(), StoreError> {
+        self.store.recover(partitions, sink)
+    }
+
+    fn observe(&self, observer: Arc<dyn Observer>) {
+        self.store.observe(observer);
+    }
+
+    fn append(&self, record: Record) {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.store.append(record);
+    }
+
+    fn fold(&self, folds: &[Fold]) -> Result<(), StoreError> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.store.fold(folds)
+    }
+
+    fn pressure(&self) -> Pressure {
+        Pressure { low_space: self.is_low.load(Ordering::SeqCst), ..self.store.pressure() }
+    }
+
+    fn close(&self) -> Result<(), StoreError> {
+        self.store.close()
     }
 }

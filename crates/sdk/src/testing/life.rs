@@ -204,6 +204,7 @@ impl Life {
                     self.send(source, from, Input::Acknowledged(from, at));
                 }
                 Effect::Reply(ticket, response) => drop(self.answers.insert(ticket, response)),
+                Effect::Turned(_) => {}
             }
         }
         self.step(from, now, Input::Durable(record.group));

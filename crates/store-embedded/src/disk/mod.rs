@@ -7,9 +7,11 @@
 //!
 //! Absent on purpose: renaming and appending. The log writes in place into files whose size never changes.
 
+mod reading;
 mod real;
 mod simulated;
 
+pub(crate) use reading::ReadingDisk;
 pub use real::RealDisk;
 pub use simulated::{Fault, SimulatedDisk, SimulatedFile};
 

@@ -14,6 +14,7 @@
 //! Absent on purpose: threads, clocks and waiting. Start reading at [`Log::flush`]; what a folder may hold after a crash
 //! is in [`scan`].
 
+mod extent;
 mod frame;
 mod head;
 mod scan;
@@ -37,6 +38,7 @@ use self::{
 use crate::disk::{Disk, DiskFile};
 
 pub(crate) use self::{
+    extent::Extent,
     frame::record_bytes,
     segment::{Chore, Segment},
 };
@@ -104,6 +106,16 @@ pub(crate) struct Opened<D: Disk> {
     pub(crate) records: Vec<Record>,
 }
 
+/// The records of a log that the tables lack, each partition's in order. Nothing is changed.
+pub(crate) fn read<D: Disk>(
+    disk: &D,
+    folder: &Path,
+    hub: &Hub,
+    applied: &[GroupNo],
+) -> Result<Vec<Record>, Error> {
+    Ok(scan::scan(disk, folder, hub, applied)?.records)
+}
+
 /// A frame that is durable.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Flushed {
@@ -152,6 +164,17 @@ impl<D: Disk> Log<D> {
             is_failed: false,
         };
         Ok(Opened { log, records: scan.records })
+    }
+
+    /// Where the durable frames lie of segments with groups above these, oldest first. They stay there until they are let
+    /// go; what lies below may go at any moment.
+    pub(crate) fn extents_above(&self, groups: &[GroupNo]) -> Vec<Extent> {
+        let extent = |used: &Used<D::File>| Extent {
+            path: used.segment.path.clone(),
+            end: used.end,
+            stamp: used.stamp(),
+        };
+        self.used.iter().filter(|used| !used.is_folded(groups)).map(extent).collect()
     }
 
     /// Encodes the next frame. The frame before must be durable (L1).

@@ -18,10 +18,10 @@ use std::{
 use everstep_model::{GroupNo, PartitionId};
 use everstep_store::{Error, Observer, Pressure, Pumped, Record, Writer};
 
-use super::signal::Signal;
+use super::{LoggedOptions, signal::Signal};
 use crate::{
     disk::Disk,
-    log::{Chore, Flushed, Log, record_bytes},
+    log::{Chore, Extent, Flushed, Log, record_bytes},
 };
 
 /// How long the writer looks for more work before it sleeps. Waking a sleeping thread costs about as much as a flush on
@@ -29,8 +29,10 @@ use crate::{
 const AWAKE_AFTER_WORK: Duration = Duration::from_micros(100);
 /// How long a full disk is left alone.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+/// For how long an answer about free space holds.
+const SPACE_ASKED_EVERY: Duration = Duration::from_secs(1);
 /// A frame takes no further record beyond this size: more would only make the first of them wait.
-const FRAME_BYTES_MAX: u64 = 16 << 20;
+pub(super) const FRAME_BYTES_MAX: u64 = 16 << 20;
 
 /// What the store's callers and its threads share.
 pub(super) struct Shared<D: Disk> {
@@ -44,6 +46,15 @@ pub(super) struct Shared<D: Disk> {
     to_writer: Signal,
     to_preparer: Signal,
     stopping: AtomicBool,
+    free_bytes_min: u64,
+    space: Mutex<Space>,
+}
+
+/// What the disk last said of its space.
+#[derive(Default)]
+struct Space {
+    asked: Option<Instant>,
+    is_low: bool,
 }
 
 struct Queue {
@@ -101,7 +112,7 @@ impl Progress {
 }
 
 /// Locks what no thread panics over; a panic in the log ends the process.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no thread panics while it holds a lock of the store")
 }
 
@@ -110,7 +121,7 @@ impl<D: Disk> Shared<D> {
         disk: D,
         folder: &Path,
         log: Log<D>,
-        writer: Writer,
+        options: &LoggedOptions,
         applied: &[GroupNo],
         recovered: &[Record],
     ) -> Self {
@@ -123,7 +134,7 @@ impl<D: Disk> Shared<D> {
         Self {
             disk,
             folder: folder.to_owned(),
-            writer,
+            writer: options.writer,
             queue: Mutex::new(Queue {
                 records: VecDeque::new(),
                 bytes: 0,
@@ -150,6 +161,8 @@ impl<D: Disk> Shared<D> {
             to_writer: Signal::default(),
             to_preparer: Signal::default(),
             stopping: AtomicBool::new(false),
+            free_bytes_min: options.free_bytes_min,
+            space: Mutex::default(),
         }
     }
 
@@ -363,8 +376,17 @@ impl<D: Disk> Shared<D> {
         Ok(())
     }
 
-    /// The tables hold these groups: what only they needed goes.
-    pub(super) fn let_go(&self, applied: &[GroupNo]) {
+    /// Where the frames with groups above these lie. They stay there while the log is pinned at or below them.
+    pub(super) fn extents_above(&self, groups: &[GroupNo]) -> Vec<Extent> {
+        lock(&self.writing).log.extents_above(groups)
+    }
+
+    pub(super) fn disk(&self) -> &D {
+        &self.disk
+    }
+
+    /// The tables hold these groups: what only they needed goes, unless it is above the pinned ones.
+    pub(super) fn let_go(&self, applied: &[GroupNo], pinned: Option<&[GroupNo]>) {
         let is_folded = |tops: &[(PartitionId, GroupNo)]| {
             tops.iter().all(|(partition, group)| *group <= applied[usize::from(partition.0)])
         };
@@ -374,7 +396,7 @@ impl<D: Disk> Shared<D> {
             progress.unfolded_bytes -= flushed.bytes;
         }
         drop(progress);
-        let chores = lock(&self.writing).log.trim(applied);
+        let chores = lock(&self.writing).log.trim(pinned.unwrap_or(applied));
         let is_freed = !chores.is_empty();
         for chore in chores {
             match self.do_chore(chore) {
@@ -393,13 +415,31 @@ impl<D: Disk> Shared<D> {
     }
 
     pub(super) fn pressure(&self) -> Pressure {
+        let low_space = self.is_low();
         let progress = lock(&self.progress);
         Pressure {
             unfolded_bytes: progress.unfolded_bytes,
             flushes: progress.flushes,
             log_bytes: progress.log_bytes,
             disk_full: progress.is_full(),
+            low_space,
         }
+    }
+
+    /// Whether little space is left. Asked when someone wants to know, so that an idle store does nothing; with threads
+    /// at most once a second, without them (and without a clock) each time. A disk that does not answer is taken as it
+    /// was.
+    fn is_low(&self) -> bool {
+        let mut space = lock(&self.space);
+        let is_fresh = self.writer == Writer::Thread
+            && space.asked.is_some_and(|asked| asked.elapsed() < SPACE_ASKED_EVERY);
+        if self.free_bytes_min > 0 && !is_fresh {
+            if let Ok(free) = self.disk.free_space(&self.folder) {
+                space.is_low = free < self.free_bytes_min;
+            }
+            space.asked = (self.writer == Writer::Thread).then(Instant::now);
+        }
+        space.is_low
     }
 
     pub(super) fn free_space(&self) -> Result<u64, Error> {

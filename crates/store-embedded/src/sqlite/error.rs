@@ -33,6 +33,15 @@ impl Place {
         self.folder.join(FILE)
     }
 
+    pub(super) fn without_hub(&self) -> Error {
+        let why = "holds no task hub; name the folder of a hub, the one with `state.db` in it";
+        Error::Refused { folder: self.folder.clone(), why }
+    }
+
+    pub(super) fn read_only(&self, doing: &'static str) -> Error {
+        Error::ReadOnly { folder: self.folder.clone(), doing }
+    }
+
     pub(super) fn damaged(&self, what: impl Into<String>) -> Error {
         Error::DamagedTables { file: self.file(), what: what.into() }
     }

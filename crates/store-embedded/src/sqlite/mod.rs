@@ -3,11 +3,13 @@
 //! Q1  One connection writes, behind a lock; any number of short readers see the state of the last commit.
 //! Q2  A write is durable when its call returns: WAL with `synchronous=FULL`.
 //! Q3  All of a call is read in one transaction, so that it sees one state.
-//! Q4  Instance rows can be read by a person with `sqlite3`: values are text wherever they are UTF-8.
+//! Q4  Opened at rest, nothing is written, not even beside the database: see `sqlite/at_rest.rs`.
+//! Q5  Instance rows can be read by a person with `sqlite3`: values are text wherever they are UTF-8.
 //!
 //! Absent on purpose: what events, `live` blobs and a partition's own state mean. They are bytes here.
 //! Start reading at [`SqliteTables::open`].
 
+mod at_rest;
 mod error;
 mod fold;
 mod list;
@@ -35,6 +37,9 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, backup, backup::Backu
 
 use error::Place;
 
+pub use at_rest::connect_at_rest;
+pub(crate) use at_rest::wal_of;
+
 /// How many idle connections for reading are kept.
 const READERS_KEPT: usize = 4;
 
@@ -61,7 +66,15 @@ pub struct SqliteTables {
     place: Place,
     /// Before the writer, so that the last connection to close is one that can copy and remove the WAL.
     readers: Mutex<Vec<Connection>>,
-    writer: Mutex<Writer>,
+    access: Access,
+}
+
+/// What may be done with the tables.
+enum Access {
+    /// All: this process is the host.
+    Host(Mutex<Writer>),
+    /// Reading, while no host runs.
+    AtRest,
 }
 
 struct Writer {
@@ -86,8 +99,22 @@ impl SqliteTables {
             doing: "opening the tables",
             source: source.into(),
         })?;
-        let writer = Mutex::new(Writer { conn, unchecked: 0 });
-        Ok((Self { place, writer, readers: Mutex::new(Vec::new()) }, hub))
+        let access = Access::Host(Mutex::new(Writer { conn, unchecked: 0 }));
+        Ok((Self { place, access, readers: Mutex::new(Vec::new()) }, hub))
+    }
+
+    /// Opens the hub in a folder for reading and writes nothing: the epoch stays, an older format too. The caller sees
+    /// to it that no host has the folder open.
+    pub fn open_at_rest(folder: &Path) -> Result<(Self, Hub), Error> {
+        let place = Place::new(folder);
+        if !fs::metadata(place.file()).is_ok_and(|file| file.len() > 0) {
+            return Err(place.without_hub());
+        }
+        let tables = Self { place, access: Access::AtRest, readers: Mutex::new(Vec::new()) };
+        let conn = tables.reader().map_err(tables.place.reading("opening the tables"))?;
+        let hub = schema::read(&conn, &tables.place)?;
+        lock(&tables.readers).push(conn);
+        Ok((tables, hub))
     }
 
     /// Copies the present state into a new database, without stopping anyone.
@@ -134,12 +161,22 @@ impl SqliteTables {
     }
 
     fn reader(&self) -> rusqlite::Result<Connection> {
-        let conn = connect(
-            &self.place,
-            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
+        let conn = match self.access {
+            Access::AtRest => connect_at_rest(&self.place.file())?,
+            Access::Host(_) => connect(
+                &self.place,
+                OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?,
+        };
         conn.execute_batch(schema::READER)?;
         Ok(conn)
+    }
+
+    fn writer(&self, doing: &'static str) -> Result<MutexGuard<'_, Writer>, Error> {
+        match &self.access {
+            Access::Host(writer) => Ok(lock(writer)),
+            Access::AtRest => Err(self.place.read_only(doing)),
+        }
     }
 
     /// Runs a change as one durable transaction; the change says how many rows it touched.
@@ -148,11 +185,12 @@ impl SqliteTables {
         doing: &'static str,
         run: impl FnOnce(&Connection) -> rusqlite::Result<(R, usize)>,
     ) -> Result<R, Error> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer(doing)?;
         let (result, touched) = writer.transaction(run).map_err(self.place.writing(doing))?;
         writer.unchecked += touched;
         if writer.unchecked >= CHECKPOINT_ROWS {
-            let is_long = fs::metadata(self.wal()).is_ok_and(|wal| wal.len() > WAL_BYTES_MAX);
+            let is_long = fs::metadata(at_rest::wal_of(&self.place.file()))
+                .is_ok_and(|wal| wal.len() > WAL_BYTES_MAX);
             self.checkpoint(
                 &mut writer,
                 if is_long { Checkpoint::Truncate } else { Checkpoint::Passive },
@@ -171,12 +209,6 @@ impl SqliteTables {
             Err(Error::DiskFull { .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    fn wal(&self) -> std::path::PathBuf {
-        let mut name = self.place.file().into_os_string();
-        name.push("-wal");
-        name.into()
     }
 }
 
@@ -231,7 +263,7 @@ impl Tables for SqliteTables {
 
     fn shrink_step(&self) -> Result<bool, Error> {
         let doing = "giving space back";
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer(doing)?;
         let more = shrink(&writer.conn).map_err(self.place.writing(doing))?;
         self.checkpoint(&mut writer, Checkpoint::Truncate)?;
         Ok(more)

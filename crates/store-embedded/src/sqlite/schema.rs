@@ -6,7 +6,9 @@
 
 use everstep_model::HubId;
 use everstep_store::{Error, FORMAT, Hub, HubOptions};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params, types::FromSql};
+use rusqlite::{
+    Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params, types::FromSql,
+};
 
 use super::error::Place;
 
@@ -120,6 +122,21 @@ pub(super) fn open(
     }
 }
 
+/// The hub that is there, without a change. The present format is the first; a later one says here how it reads older
+/// ones as they are.
+pub(super) fn read(conn: &Connection, place: &Place) -> Result<Hub, Error> {
+    let reading = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::Unknown) => place.damaged(error.to_string()),
+        _ => place.reading("opening the tables")(error),
+    };
+    let format: u32 = required(conn, "format").map_err(reading)?;
+    if format > FORMAT {
+        let folder = place.folder().to_owned();
+        return Err(Error::NewerFormat { folder, found: format, known: FORMAT });
+    }
+    identity(conn).map_err(reading)
+}
+
 fn create(conn: &mut Connection, options: &HubOptions) -> rusqlite::Result<Hub> {
     let mut id = [0; 16];
     getrandom::fill(&mut id).expect("the system has a source of random bytes");
@@ -155,14 +172,18 @@ fn upgrade(from: u32, place: &Place) -> Result<(), Error> {
 fn reopen(conn: &mut Connection) -> rusqlite::Result<Hub> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute("update meta set value = value + 1 where key = 'epoch'", [])?;
-    let hub = Hub {
-        id: HubId(required(&tx, "hub")?),
-        name: required(&tx, "name")?,
-        partitions: required(&tx, "partitions")?,
-        epoch: required(&tx, "epoch")?,
-    };
+    let hub = identity(&tx)?;
     tx.commit()?;
     Ok(hub)
+}
+
+fn identity(conn: &Connection) -> rusqlite::Result<Hub> {
+    Ok(Hub {
+        id: HubId(required(conn, "hub")?),
+        name: required(conn, "name")?,
+        partitions: required(conn, "partitions")?,
+        epoch: required(conn, "epoch")?,
+    })
 }
 
 /// A value of `meta`; its absence is damage.

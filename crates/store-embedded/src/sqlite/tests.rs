@@ -7,7 +7,7 @@ use super::*;
 
 fn set_page_limit(tables: &SqliteTables, pages: u32) {
     let limit = format!("pragma max_page_count = {pages}");
-    lock(&tables.writer).conn.query_row(&limit, [], |_| Ok(())).unwrap();
+    tables.writer("limiting the pages").unwrap().conn.query_row(&limit, [], |_| Ok(())).unwrap();
 }
 
 fn fold_of(bytes: usize) -> Fold {
