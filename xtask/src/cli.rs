@@ -45,7 +45,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`.
+    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`; `http` first for those of the host.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the benchmarks.
@@ -68,9 +68,17 @@ impl Cli {
             Task::Tidy => tidy::run(),
             Task::Test { part, args } => test(part.as_deref(), &args),
             Task::Sim { args } => forward("everstep-sim", None, &args),
-            Task::Bench { args } => forward("everstep-bench", Some("run"), &args),
+            Task::Bench { args } => bench(&args),
             Task::Torture { args } => forward("everstep-bench", Some("torture"), &args),
         }
+    }
+}
+
+/// The engine's benchmarks, or those that the first word names.
+fn bench(args: &[OsString]) -> anyhow::Result<()> {
+    match args.split_first() {
+        Some((first, rest)) if first == "http" => forward("everstep-bench-http", Some("run"), rest),
+        _ => forward("everstep-bench", Some("run"), args),
     }
 }
 

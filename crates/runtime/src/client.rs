@@ -187,9 +187,14 @@ trait Backend: Send + Sync {
     fn any_partition(&self) -> PartitionId;
     /// Why no instance goes on, and since when.
     fn rests(&self) -> Option<(Reason, Timestamp)>;
+    fn release(&self);
 }
 
 impl<S: Store> Backend for Weak<Shared<S>> {
+    fn release(&self) {
+        self.upgrade().iter().for_each(Shared::release_held);
+    }
+
     fn ask(&self, partition: PartitionId, request: Request) -> Answer<'static, Response> {
         match self.upgrade() {
             Some(shared) => Box::pin(async move { shared.ask(partition, request).await }),
@@ -719,6 +724,11 @@ impl Client {
                 return Ok(count);
             }
         }
+    }
+
+    /// Lets a held host begin to work, as [`Host::release`](crate::Host::release) does.
+    pub fn release(&self) {
+        self.backend.release();
     }
 
     /// Removes entities that hold nothing; returns how many.

@@ -1175,6 +1175,7 @@ fn options(random: &mut Random) -> Options {
         turn_messages: *random.pick(&[1, 2, 512]),
         memory_bytes: *random.pick(&[0, 0, 4 << 10, 32 << 20]),
         horizon: Duration::from_secs(*random.pick(&[5, 60, 600])),
+        ..Options::default()
     }
 }
 

@@ -27,10 +27,15 @@ const fn arrows(
 }
 
 const ENGINE: &str = "everstep-engine";
+const FUNCTIONS: &str = "everstep-functions";
+const HOST: &str = "everstep-host";
+const HTTP: &str = "everstep-http";
 const MODEL: &str = "everstep-model";
 const MACROS: &str = "everstep-sdk-macros";
 const RUNTIME: &str = "everstep-runtime";
 const SDK: &str = "everstep";
+const SQL: &str = "everstep-sql";
+const STORAGE: &str = "everstep-storage";
 const STORE: &str = "everstep-store";
 const EMBEDDED: &str = "everstep-store-embedded";
 const MEMORY: &str = "everstep-store-memory";
@@ -39,7 +44,7 @@ const WORKER: &str = "everstep-worker";
 const EVERYTHING_BELOW: &[&str] = &[ENGINE, MODEL, RUNTIME, SDK, STORE, EMBEDDED, MEMORY, WORKER];
 
 /// One line for each crate, lower ones first.
-const ARROWS: [Arrows; 11] = [
+const ARROWS: [Arrows; 18] = [
     arrows("model", &[], &[]),
     arrows("engine", &[MODEL], &[]),
     arrows("store", &[MODEL], &[]),
@@ -49,8 +54,19 @@ const ARROWS: [Arrows; 11] = [
     arrows("runtime", &[ENGINE, STORE, WORKER, MODEL], &[MEMORY, EMBEDDED]),
     arrows("sdk-macros", &[], &[SDK]),
     arrows("sdk", &[ENGINE, WORKER, MODEL, MACROS, RUNTIME, STORE, MEMORY, EMBEDDED], &[]),
+    arrows("http", &[RUNTIME, STORE, WORKER, MODEL], &[SDK, MEMORY]),
+    arrows("functions", &[WORKER, MODEL], &[]),
+    arrows("storage", &[], &[]),
+    arrows("sql", &[ENGINE, STORE, MODEL], &[EMBEDDED, RUNTIME, WORKER]),
+    arrows(
+        "host",
+        &[SDK, FUNCTIONS, HTTP, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED, MODEL],
+        &[MEMORY],
+    ),
+    arrows("cli", &[HOST, FUNCTIONS], &[]),
     arrows("sim", EVERYTHING_BELOW, &[]),
     arrows("bench", EVERYTHING_BELOW, &[]),
+    arrows("bench-http", &[SDK, HOST], &[]),
 ];
 
 /// Crates that neither wait, read a clock, draw a number nor touch a file.

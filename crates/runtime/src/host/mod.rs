@@ -343,18 +343,11 @@ impl<S: Store> Host<S> {
 
     /// Lets a held host begin to work.
     pub fn release(&self) {
-        if self.shared.only_reads() || !self.shared.held.swap(false, Ordering::SeqCst) {
-            return;
-        }
-        for partition in 0..self.shared.count {
-            self.shared.send(PartitionId(partition), Input::Release);
-        }
-        reader::wake(&self.shared);
-        self.shared.run_activities();
+        self.shared.release_held();
     }
 
     /// The store behind it.
-    pub fn store(&self) -> &S {
+    pub fn store(&self) -> &Arc<S> {
         &self.shared.store
     }
 
@@ -454,6 +447,18 @@ impl<S: Store> Drop for Host<S> {
 }
 
 impl<S: Store> Shared<S> {
+    /// Lets a held host begin to work.
+    pub(crate) fn release_held(self: &Arc<Self>) {
+        if self.only_reads() || !self.held.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        for partition in 0..self.count {
+            self.send(PartitionId(partition), Input::Release);
+        }
+        reader::wake(self);
+        self.run_activities();
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }

@@ -1,0 +1,190 @@
+//! The links that a client follows: where an instance is asked about, sent events, ended.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+
+use crate::{
+    Api, Compat, OnFailure,
+    api::{Call, Door},
+    json,
+};
+
+/// Where the webhook is mounted.
+pub(crate) const WEBHOOK: &str = "/runtime/webhooks/durabletask";
+/// What form encoding leaves as it is, besides letters and digits.
+const FORM: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'!')
+    .remove(b'*')
+    .remove(b'(')
+    .remove(b')');
+
+/// The body that answers a start.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Links {
+    pub(crate) id: String,
+    status_query_get_uri: String,
+    send_event_post_uri: String,
+    terminate_post_uri: String,
+    /// Function code gets it, the answer to a start does not have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rewind_post_uri: Option<String>,
+    purge_history_delete_uri: String,
+    restart_post_uri: String,
+    suspend_post_uri: String,
+    resume_post_uri: String,
+}
+
+/// Whether the link for a rewind is among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rewind {
+    Shown,
+    Left,
+}
+
+/// What all links of one answer share.
+pub(crate) struct Root {
+    /// Up to `durabletask`.
+    pub(crate) base: String,
+    /// `taskHub=..&connection=..&code=..`.
+    pub(crate) query: String,
+}
+
+impl Links {
+    pub(crate) fn new(root: &Root, id: &str, rewind: Rewind, on_failure: OnFailure) -> Self {
+        let Root { base, query } = root;
+        let instance = format!("{base}/instances/{}", form_encoded(id));
+        let verb = |verb: &str| format!("{instance}/{verb}?reason={{text}}&{query}");
+        let failure = match on_failure {
+            OnFailure::Ok => "",
+            OnFailure::InternalServerError => "&returnInternalServerErrorOnFailure=true",
+        };
+        Self {
+            id: id.to_owned(),
+            status_query_get_uri: format!("{instance}?{query}{failure}"),
+            send_event_post_uri: format!("{instance}/raiseEvent/{{eventName}}?{query}"),
+            terminate_post_uri: verb("terminate"),
+            rewind_post_uri: (rewind == Rewind::Shown).then(|| verb("rewind")),
+            purge_history_delete_uri: format!("{instance}?{query}"),
+            restart_post_uri: format!("{instance}/restart?{query}"),
+            suspend_post_uri: verb("suspend"),
+            resume_post_uri: verb("resume"),
+        }
+    }
+
+    /// 202 with these links.
+    fn response(&self) -> Response {
+        let mut response = json::json(StatusCode::ACCEPTED, self);
+        // Form-encoded parts and a URI of the request hold nothing that a header refuses.
+        if let Ok(location) = HeaderValue::from_str(&self.status_query_get_uri) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        response
+    }
+}
+
+impl Api {
+    /// What function code answers after a start: 202 with the links of an instance, that for a rewind among them.
+    pub fn check_status(&self, request: &Parts, id: &str, on_failure: OnFailure) -> Response {
+        Links::new(&self.root(Some(request)), id, Rewind::Shown, on_failure).response()
+    }
+
+    /// The links of an instance as function code gets them, with the one for a rewind.
+    pub fn management_payload(&self, request: Option<&Parts>, id: &str) -> serde_json::Value {
+        let links = Links::new(&self.root(request), id, Rewind::Shown, OnFailure::Ok);
+        serde_json::to_value(links).expect("links are texts")
+    }
+
+    /// Scheme and authority by which a request reached the host.
+    pub(crate) fn origin(&self, request: Option<&Parts>) -> String {
+        let base = &self.options.base.0;
+        let Some(request) = request else { return base.clone() };
+        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+        let authority = request.uri.authority().map(http::uri::Authority::as_str);
+        let Some(authority) = authority.or_else(|| header("host")) else { return base.clone() };
+        let same = base.split_once("://").filter(|(_, host)| host.eq_ignore_ascii_case(authority));
+        let scheme = request.uri.scheme_str().or(same.map(|(scheme, _)| scheme)).unwrap_or("http");
+        let forwarded = header("x-forwarded-host").zip(header("x-forwarded-proto"));
+        match forwarded {
+            Some((host, scheme)) if self.options.use_forwarded_host && self.is_v3() => {
+                let (host, scheme) = (first(host), first(scheme));
+                let port = port(authority).filter(|_| port(&host).is_none());
+                format!("{scheme}://{host}{}", port.unwrap_or_default())
+            }
+            _ => format!("{scheme}://{authority}"),
+        }
+    }
+
+    pub(crate) fn root(&self, request: Option<&Parts>) -> Root {
+        self.root_of(&self.origin(request), &self.options.connection)
+    }
+
+    fn root_of(&self, origin: &str, connection: &str) -> Root {
+        let query = format!(
+            "taskHub={}&connection={}",
+            form_encoded(&self.options.hub),
+            form_encoded(connection)
+        );
+        let query = match self.code() {
+            Some(code) => format!("{query}&{code}"),
+            None => query,
+        };
+        Root { base: format!("{origin}{WEBHOOK}"), query }
+    }
+
+    /// `code=..`, if there is a key.
+    pub(crate) fn code(&self) -> Option<String> {
+        let key = self.options.keys.system_key()?;
+        Some(format!("code={}", form_encoded(&key)))
+    }
+
+    fn is_v3(&self) -> bool {
+        self.options.compat == Compat::V3
+    }
+}
+
+impl Call {
+    /// The answer to a start that came through a door.
+    pub(crate) fn check_status(&self, id: &str, on_failure: OnFailure) -> Response {
+        let request = Some(&self.parts).filter(|_| self.door == Door::Webhook);
+        let root = self.api.root_of(&self.api.origin(request), &self.connection());
+        Links::new(&root, id, Rewind::Left, on_failure).response()
+    }
+}
+
+/// The URL of a request as it was received.
+pub(crate) fn received(api: &Arc<Api>, parts: &Parts) -> String {
+    if parts.uri.scheme().is_some() {
+        return parts.uri.to_string();
+    }
+    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    format!("{}{path}", api.origin(Some(parts)))
+}
+
+/// Encoded as a part of a form: a blank is a plus.
+pub(crate) fn form_encoded(text: &str) -> Cow<'_, str> {
+    let encoded = Cow::from(utf8_percent_encode(text, FORM));
+    if encoded.contains("%20") { encoded.replace("%20", "+").into() } else { encoded }
+}
+
+/// A proxy adds itself to a list; the first is the one that the caller sees. Only what an authority may hold is kept.
+fn first(list: &str) -> String {
+    let first = list.split(',').next().unwrap_or_default().trim();
+    first.chars().filter(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(*c)).collect()
+}
+
+/// The port of an authority with its colon.
+fn port(authority: &str) -> Option<&str> {
+    let at = authority.rfind(':')?;
+    let digits = &authority[at + 1..];
+    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| &authority[at..])
+}
