@@ -1,0 +1,274 @@
+//! `start`: finds out what an app is, builds it, and becomes it.
+//!
+//! S1  An app in Rust is its own host: the binary that cargo builds takes the flags of `start` itself. This process is
+//!     replaced by it, so that signals and the exit code are its own.
+//! S2  With `--watch` this process stays and looks after the app ([`watch`]).
+
+mod build;
+mod watch;
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    sync::Arc,
+};
+
+use clap::ValueEnum as _;
+use serde_json::Value;
+
+use crate::{
+    args::{Start, UnusedStart},
+    console::Console,
+    door::{self, StartArgs},
+    fault::{Exit, Fault},
+};
+
+use build::{Build, Profile};
+
+/// `everstep start`
+pub(crate) fn start(start: Start) -> ExitCode {
+    let mut console = Console::of_process(crate::args::Output::default());
+    for flag in unused(&start.unused) {
+        console.note(&format!("{flag} is accepted and has no effect here"));
+    }
+    began(start, &mut console).unwrap_or_else(|fault| {
+        console.fault(&fault);
+        fault.exit.into()
+    })
+}
+
+fn began(start: Start, console: &mut Console) -> Result<ExitCode, Fault> {
+    let root = start.folder.clone().or_else(|| start.host.script_root.clone());
+    let root = root.unwrap_or_else(|| PathBuf::from("."));
+    match app_of(&root)? {
+        App::Rust => rust(&start, &root, console),
+        App::Custom if start.watch => Err(Fault::usage("--watch is for apps in Rust").remedy(
+            "this app runs a custom handler; start it without --watch, and again after a change",
+        )),
+        App::Custom => {
+            let host = StartArgs { script_root: Some(root), ..start.host };
+            Ok(door::start_folder(&host))
+        }
+    }
+}
+
+/// What a folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum App {
+    /// A package of cargo.
+    Rust,
+    /// A program that speaks HTTP.
+    Custom,
+}
+
+/// Files by which an app of another language is recognized.
+const FOREIGN: [(&str, &str); 8] = [
+    ("function_app.py", "Python"),
+    ("requirements.txt", "Python"),
+    ("package.json", "Node"),
+    ("profile.ps1", "PowerShell"),
+    ("pom.xml", "Java"),
+    ("build.gradle", "Java"),
+    ("Program.cs", ".NET"),
+    ("go.mod", "Go"),
+];
+
+fn app_of(root: &Path) -> Result<App, Fault> {
+    let shown = root.display();
+    if !root.is_dir() {
+        return Err(Fault::new(Exit::NotFound, format!("there is no folder `{shown}`"))
+            .remedy("name the app's folder: `everstep start FOLDER`"));
+    }
+    if has_custom_handler(&root.join("host.json")) {
+        return Ok(App::Custom);
+    }
+    if root.join("Cargo.toml").is_file() {
+        return Ok(App::Rust);
+    }
+    if let Some((file, language)) = FOREIGN.iter().find(|(file, _)| root.join(file).is_file()) {
+        return Err(Fault::error(format!(
+            "`{shown}` holds an app in {language} ({file}), which this host does not serve yet"
+        ))
+        .remedy(
+            "it serves apps in Rust (Cargo.toml) and custom handlers (customHandler in host.json)",
+        ));
+    }
+    Err(Fault::new(
+        Exit::NotFound,
+        format!(
+            "there is no app in `{shown}`: neither a Cargo.toml nor a host.json with customHandler"
+        ),
+    )
+    .remedy(
+        "make one with `everstep new rust NAME`, or name the app's folder: `everstep start FOLDER`",
+    ))
+}
+
+fn has_custom_handler(host_json: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(host_json) else { return false };
+    // A file that is not JSON is told of by the host, with the place.
+    let parsed = everstep_functions::config::json::parse("host.json", &text);
+    parsed.is_ok_and(|value| value.get("customHandler").is_some_and(Value::is_object))
+}
+
+fn rust(start: &Start, root: &Path, console: &mut Console) -> Result<ExitCode, Fault> {
+    let profile = if start.release { Profile::Release } else { Profile::Debug };
+    let build = Build::of(root, start.bin.as_deref(), profile)?;
+    let arguments = forwarded(&start.host, root);
+    if start.watch {
+        let build = move || Ok(Runnable { binary: build.run()?, arguments: arguments.clone() });
+        return watch::watch(root, Arc::new(build));
+    }
+    let binary = if start.host.no_build {
+        build.built()?
+    } else {
+        console.note(&build.announcement());
+        build.run()?
+    };
+    Runnable { binary, arguments }.replace()
+}
+
+/// A binary with its arguments.
+#[derive(Debug, Clone)]
+struct Runnable {
+    binary: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Runnable {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.args(&self.arguments);
+        command
+    }
+
+    /// Becomes the app.
+    #[cfg(unix)]
+    fn replace(&self) -> Result<ExitCode, Fault> {
+        use std::os::unix::process::CommandExt as _;
+        let error = self.command().exec();
+        Err(Fault::file("cannot run", &self.binary, &error))
+    }
+
+    /// Runs the app and ends as it ends; what is pressed in a console reaches both.
+    #[cfg(not(unix))]
+    fn replace(&self) -> Result<ExitCode, Fault> {
+        let status = self.command().status();
+        let status = status.map_err(|error| Fault::file("cannot run", &self.binary, &error))?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    }
+}
+
+/// The flags of a host, as they were given, and the folder.
+fn forwarded(args: &StartArgs, root: &Path) -> Vec<OsString> {
+    let mut list: Vec<OsString> = vec!["--script-root".into(), root.into()];
+    let mut value = |name: &str, value: Option<OsString>| {
+        list.extend(value.into_iter().flat_map(|value| [OsString::from(name), value]));
+    };
+    let text = |value: &Option<String>| value.as_ref().map(OsString::from);
+    let shown = |value: Option<String>| value.map(OsString::from);
+    value("--port", shown(args.port.map(|port| port.to_string())));
+    value("--address", shown(args.address.map(|address| address.to_string())));
+    value("--cors", text(&args.cors));
+    value("--user-log-level", text(&args.user_log_level));
+    value("--cert", args.cert.clone().map(Into::into));
+    value("--data", args.data.clone().map(Into::into));
+    value("--drain", Some(args.drain.to_string().into()));
+    let compat = args.compat.to_possible_value().map(|value| value.get_name().to_owned());
+    value("--compat", shown(compat));
+    value("--timeout", shown(args.timeout.map(|timeout| timeout.to_string())));
+    for function in &args.functions {
+        value("--functions", Some(function.into()));
+    }
+    let flags = [
+        ("--cors-credentials", args.cors_credentials),
+        ("--verbose", args.verbose),
+        ("--json", args.json),
+        ("--enableAuth", args.enable_auth),
+        ("--no-auth", args.no_auth),
+        ("--useHttps", args.use_https),
+        ("--fresh", args.fresh),
+        ("--hold", args.hold),
+        ("--no-build", args.no_build),
+    ];
+    list.extend(flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| OsString::from(name)));
+    list
+}
+
+fn unused(args: &UnusedStart) -> Vec<&'static str> {
+    let flags = [
+        ("--language-worker", args.language_worker.is_some()),
+        ("--password", args.password.is_some()),
+        ("--dotnet-isolated-debug", args.dotnet_isolated_debug),
+        ("--runtime", args.runtime.is_some()),
+        ("--json-output-file", args.json_output_file.is_some()),
+        ("--offline", args.offline),
+    ];
+    flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    /// What an app's own command line is to the flags that are passed on.
+    #[derive(Parser)]
+    struct Theirs {
+        #[command(flatten)]
+        args: StartArgs,
+    }
+
+    fn ours(words: &[&str]) -> Start {
+        let line = ["everstep", "start"].iter().chain(words);
+        match crate::args::Cli::try_parse_from(line).unwrap().command {
+            crate::args::Command::Start(start) => *start,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_flag_reaches_the_app_as_it_was_given() {
+        let words = "--port 0 --address 127.0.0.1 --cors a,b --cors-credentials --functions A B --verbose \
+            --user-log-level Debug --json --enableAuth --useHttps --cert c.pem --data d --hold --drain 3 \
+            --compat v2 --timeout 5 --no-build";
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let given = StartArgs { script_root: Some("shop".into()), ..ours(&words).host };
+        let passed = forwarded(&given, Path::new("shop"));
+        let line = std::iter::once(OsString::from("app")).chain(passed);
+        let theirs = Theirs::try_parse_from(line).unwrap().args;
+        assert_eq!(format!("{theirs:?}"), format!("{given:?}"));
+    }
+
+    #[test]
+    fn flags_of_func_without_a_use_are_named() {
+        let start = ours(&["--language-worker", "--inspect=5858", "--runtime", "default"]);
+        assert_eq!(unused(&start.unused), ["--language-worker", "--runtime"]);
+    }
+
+    #[test]
+    fn an_app_is_recognized_by_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let fault = app_of(folder.path()).unwrap_err();
+        assert_eq!(fault.exit, Exit::NotFound);
+        assert!(
+            fault.text.ends_with("neither a Cargo.toml nor a host.json with customHandler"),
+            "{fault}"
+        );
+        assert!(fault.remedy.unwrap().contains("everstep new rust NAME"));
+        write("function_app.py", "");
+        let fault = app_of(folder.path()).unwrap_err();
+        assert!(fault.text.contains("an app in Python (function_app.py)"), "{fault}");
+        write("Cargo.toml", "");
+        assert_eq!(app_of(folder.path()).unwrap(), App::Rust);
+        write("host.json", "// a handler\n{\"customHandler\": {\"description\": {}}}");
+        assert_eq!(app_of(folder.path()).unwrap(), App::Custom);
+        let fault = app_of(Path::new("no-such-folder")).unwrap_err();
+        assert_eq!(fault.text, "there is no folder `no-such-folder`");
+    }
+}

@@ -1,0 +1,78 @@
+//! The host: reads an app's configuration, opens its hub, serves its functions and the management API.
+//!
+//! An app in Rust is a program whose `main` is [`main`] with the app's functions. [`run`] does the same with arguments
+//! that somebody else has parsed; [`start_folder`] starts an app that is a folder of files.
+//!
+//! What happens between the first line and the last stands in `start.rs`, in order; `front.rs` tells which request goes
+//! where.
+
+mod admin;
+mod answer;
+mod app;
+mod args;
+mod configuration;
+mod console;
+mod cors;
+mod custom;
+mod durable_file;
+mod durable_http;
+mod front;
+mod hub;
+mod invoke;
+mod keys;
+mod observe;
+mod offline;
+mod serve;
+mod site;
+mod sql;
+mod start;
+mod triggers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use answer::refusal;
+pub use app::{
+    Auth, BAD_REQUEST, EventGrid, EventGridCall, FunctionApp, Http, HttpCall, Services, Timer,
+    TimerCall,
+};
+pub use args::{CompatArg, StartArgs};
+pub use observe::metrics::names as metric_names;
+pub use offline::{Offline, OfflineOptions, hub_folder, offline, running};
+pub use start::Error;
+
+/// What functions answer with.
+pub type Response = http::Response<axum::body::Body>;
+
+/// An app's command line: that of `everstep start`.
+#[derive(Debug, Parser)]
+#[command(about = "Runs this app; `everstep start` takes the same options", long_about = None)]
+struct AppCommand {
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+/// Runs an app until it is told to stop. To be called first thing in `main`, with the function that builds the app.
+///
+/// ```no_run
+/// use everstep::App;
+/// use everstep_host::FunctionApp;
+///
+/// fn main() -> std::process::ExitCode {
+///     everstep_host::main(|_| FunctionApp::new(App::new("1.0")))
+/// }
+/// ```
+pub fn main(build: impl FnOnce(&Services) -> FunctionApp) -> ExitCode {
+    run(&AppCommand::parse().start, build)
+}
+
+/// Runs an app with these arguments until it is told to stop.
+pub fn run(args: &StartArgs, build: impl FnOnce(&Services) -> FunctionApp) -> ExitCode {
+    start::run(args, start::Code::Rust(Box::new(build)))
+}
+
+/// Runs the app in a folder whose code is no Rust program: a custom handler.
+pub fn start_folder(args: &StartArgs) -> ExitCode {
+    start::run(args, start::Code::Folder)
+}
