@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod disk;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lock;
 mod log;
 mod logged;

@@ -22,7 +22,8 @@ use crate::disk::DiskFile;
 
 /// Frames and heads fill whole pages of this size.
 pub(crate) const PAGE: usize = 4096;
-const HEADER: usize = 44;
+/// What stands in front of the records.
+pub(super) const HEADER: usize = 44;
 const RECORD_HEADER: usize = 14;
 
 /// What marks the frames of one use of a segment.

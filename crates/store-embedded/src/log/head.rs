@@ -64,10 +64,15 @@ impl Head {
             place.copy_from_slice(&number.to_le_bytes());
         }
         page[64..80].copy_from_slice(&self.hub.0);
-        let crc = checksum(&page);
-        page[12..16].copy_from_slice(&crc.to_le_bytes());
+        seal(&mut page);
         page
     }
+}
+
+/// Writes the checksum into a head.
+pub(super) fn seal(page: &mut [u8]) {
+    let crc = checksum(page);
+    page[12..16].copy_from_slice(&crc.to_le_bytes());
 }
 
 impl FirstPage {

@@ -16,6 +16,8 @@
 
 mod extent;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head;
 mod scan;
 mod segment;
