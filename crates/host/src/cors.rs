@@ -56,7 +56,8 @@ impl Cors {
         if cors.any && credentials { Err(Error::CredentialsForAll) } else { Ok(cors) }
     }
 
-    fn is_on(&self) -> bool {
+    /// Whether there is anybody to be let in.
+    pub(crate) fn is_on(&self) -> bool {
         self.any || !self.origins.is_empty()
     }
 
@@ -99,8 +100,7 @@ impl Cors {
 /// The layer.
 pub(crate) async fn layer(State(cors): State<Arc<Cors>>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let allowed = origin
-        .filter(|origin| cors.is_on() && origin.to_str().is_ok_and(|origin| cors.allows(origin)));
+    let allowed = origin.filter(|origin| origin.to_str().is_ok_and(|origin| cors.allows(origin)));
     let Some(origin) = allowed else { return next.run(request).await };
     let is_preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

@@ -37,15 +37,21 @@ use crate::{
 
 /// Everything that the host serves.
 pub(crate) fn router(site: &Arc<Site>, cors: Cors) -> Router {
-    Router::new()
+    let mut router = Router::new()
         .route("/", get(home))
         .merge(admin::router())
         .merge(event_grid::router())
         .fallback(function)
         .with_state(Arc::clone(site))
-        .merge(site.api.router())
-        .layer(middleware::from_fn_with_state(Arc::clone(site), headers))
-        .layer(middleware::from_fn_with_state(Arc::new(cors), cors::layer))
+        .merge(site.api.router());
+    // A layer costs every request something, also where it has nothing to do.
+    if site.config.http.hsts.is_some() || !site.config.http.custom_headers.is_empty() {
+        router = router.layer(middleware::from_fn_with_state(Arc::clone(site), headers));
+    }
+    if cors.is_on() {
+        router = router.layer(middleware::from_fn_with_state(Arc::new(cors), cors::layer));
+    }
+    router
 }
 
 async fn home(State(site): State<Arc<Site>>) -> Response {

@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 /// What every body is.
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
+/// The links of an instance, and most statuses, are not longer.
+const BODY_BYTES: usize = 1536;
+
 /// A stored value as a part of a body: JSON as it stands, any other text as a JSON string.
 #[derive(Debug, Clone)]
 pub(crate) enum Free<'a> {
@@ -56,7 +59,14 @@ pub(crate) fn empty(status: StatusCode) -> Response {
 
 /// A response with a JSON body.
 pub(crate) fn json<T: Serialize + ?Sized>(status: StatusCode, body: &T) -> Response {
-    text(status, to_text(body).into())
+    text(status, to_body(body).into())
+}
+
+/// A whole body.
+pub(crate) fn to_body<T: Serialize + ?Sized>(body: &T) -> Vec<u8> {
+    let mut text = Vec::with_capacity(BODY_BYTES);
+    serde_json::to_writer(&mut text, body).expect("bodies have texts as keys and no failing parts");
+    text
 }
 
 /// The compact JSON text of one of our bodies.

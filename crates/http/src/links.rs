@@ -1,11 +1,11 @@
 //! The links that a client follows: where an instance is asked about, sent events, ended.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::{
     Api, Compat, OnFailure,
@@ -25,21 +25,50 @@ const FORM: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// The body that answers a start.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
+/// The body that answers a start. Its links differ in little, so that they are put together while they are written.
 pub(crate) struct Links {
     pub(crate) id: String,
-    status_query_get_uri: String,
-    send_event_post_uri: String,
-    terminate_post_uri: String,
-    /// Function code gets it, the answer to a start does not have it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rewind_post_uri: Option<String>,
-    purge_history_delete_uri: String,
-    restart_post_uri: String,
-    suspend_post_uri: String,
-    resume_post_uri: String,
+    /// The URL of the instance.
+    instance: String,
+    query: String,
+    /// Function code gets its link, the answer to a start does not have it.
+    rewind: Rewind,
+    failure: &'static str,
+}
+
+/// A link in its pieces.
+struct Link<'a>([&'a str; 4]);
+
+impl fmt::Display for Link<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| f.write_str(piece))
+    }
+}
+
+impl Serialize for Link<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Links {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { id, instance, query, rewind, .. } = self;
+        let with = |rest| Link([instance, rest, query, ""]);
+        let mut links = serializer.serialize_struct("Links", 9)?;
+        links.serialize_field("id", id)?;
+        links.serialize_field("statusQueryGetUri", &self.status())?;
+        links.serialize_field("sendEventPostUri", &with("/raiseEvent/{eventName}?"))?;
+        links.serialize_field("terminatePostUri", &with("/terminate?reason={text}&"))?;
+        if *rewind == Rewind::Shown {
+            links.serialize_field("rewindPostUri", &with("/rewind?reason={text}&"))?;
+        }
+        links.serialize_field("purgeHistoryDeleteUri", &with("?"))?;
+        links.serialize_field("restartPostUri", &with("/restart?"))?;
+        links.serialize_field("suspendPostUri", &with("/suspend?reason={text}&"))?;
+        links.serialize_field("resumePostUri", &with("/resume?reason={text}&"))?;
+        links.end()
+    }
 }
 
 /// Whether the link for a rewind is among them.
@@ -59,31 +88,28 @@ pub(crate) struct Root {
 
 impl Links {
     pub(crate) fn new(root: &Root, id: &str, rewind: Rewind, on_failure: OnFailure) -> Self {
-        let Root { base, query } = root;
-        let instance = format!("{base}/instances/{}", form_encoded(id));
-        let verb = |verb: &str| format!("{instance}/{verb}?reason={{text}}&{query}");
         let failure = match on_failure {
             OnFailure::Ok => "",
             OnFailure::InternalServerError => "&returnInternalServerErrorOnFailure=true",
         };
         Self {
             id: id.to_owned(),
-            status_query_get_uri: format!("{instance}?{query}{failure}"),
-            send_event_post_uri: format!("{instance}/raiseEvent/{{eventName}}?{query}"),
-            terminate_post_uri: verb("terminate"),
-            rewind_post_uri: (rewind == Rewind::Shown).then(|| verb("rewind")),
-            purge_history_delete_uri: format!("{instance}?{query}"),
-            restart_post_uri: format!("{instance}/restart?{query}"),
-            suspend_post_uri: verb("suspend"),
-            resume_post_uri: verb("resume"),
+            instance: format!("{}/instances/{}", root.base, form_encoded(id)),
+            query: root.query.clone(),
+            rewind,
+            failure,
         }
+    }
+
+    fn status(&self) -> Link<'_> {
+        Link([&self.instance, "?", &self.query, self.failure])
     }
 
     /// 202 with these links.
     fn response(&self) -> Response {
         let mut response = json::json(StatusCode::ACCEPTED, self);
         // Form-encoded parts and a URI of the request hold nothing that a header refuses.
-        if let Ok(location) = HeaderValue::from_str(&self.status_query_get_uri) {
+        if let Ok(location) = HeaderValue::try_from(self.status().to_string()) {
             response.headers_mut().insert(header::LOCATION, location);
         }
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));

@@ -202,15 +202,17 @@ pub(crate) fn find(
 
 impl Entry {
     fn fits(&self, segments: &[&str]) -> bool {
-        let parts: Vec<&str> = self.template.split('/').collect();
-        parts.len() == segments.len()
-            && parts.iter().zip(segments).all(|(part, segment)| {
+        let mut parts = self.template.split('/');
+        let all = segments.iter().all(|segment| {
+            parts.next().is_some_and(|part| {
                 if is_variable(part) {
                     !segment.is_empty()
                 } else {
                     part.eq_ignore_ascii_case(segment)
                 }
             })
+        });
+        all && parts.next().is_none()
     }
 }
 

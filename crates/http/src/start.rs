@@ -97,7 +97,8 @@ pub(crate) fn input(body: &Bytes, compat: Compat) -> Result<Value, Refusal> {
 pub(crate) fn parsed(body: &Bytes, compat: Compat) -> Result<Value, serde_json::Error> {
     let raw: &RawValue = serde_json::from_slice(body)?;
     Ok(match compat {
-        Compat::V3 => Value::Inline(body.clone()),
+        // The body is a slice of what was read from the connection, which the value would keep alive with it.
+        Compat::V3 => Value::Inline(Bytes::copy_from_slice(body)),
         Compat::V2 => Value::text(json::compact(raw.get())),
     })
 }
@@ -106,4 +107,19 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let traceparent: Arc<str> = header("traceparent")?.into();
     Some(TraceContext { traceparent, tracestate: header("tracestate").unwrap_or_default().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_does_not_keep_the_buffer_of_its_connection_alive() {
+        let buffer = Bytes::from(b"POST / HTTP/1.1 \"x\"".to_vec());
+        let body = buffer.slice(16..);
+        let input = parsed(&body, Compat::V3).unwrap();
+        assert_eq!(input, Value::text("\"x\""));
+        drop(body);
+        assert!(buffer.is_unique());
+    }
 }

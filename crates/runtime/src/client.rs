@@ -386,7 +386,7 @@ impl Client {
     /// What is known of an instance, with values that are stored apart.
     pub async fn get(&self, id: &InstanceId) -> Result<View, Error> {
         let view = match self.ask(id, Request::Get(id.clone())).await? {
-            Response::Instance(instance) => View::of(&instance),
+            Response::Instance(instance) => View::of(*instance),
             _ => match self.backend.find(id.clone()).await? {
                 Some(row) => View::from_row(row),
                 None => return Err(Error::NotFound(id.clone())),
@@ -398,7 +398,7 @@ impl Client {
     /// Waits until an instance has ended.
     pub async fn wait(&self, id: &InstanceId) -> Result<View, Error> {
         match self.ask(id, Request::Wait(id.clone())).await {
-            Ok(Response::Instance(instance)) => self.with_values(View::of(&instance)).await,
+            Ok(Response::Instance(instance)) => self.with_values(View::of(*instance)).await,
             Ok(_) => self.get(id).await,
             // Nothing will end that has not ended.
             Err(Error::ReadOnly) => match self.get(id).await? {
@@ -770,8 +770,24 @@ pub struct Listed {
 }
 
 impl View {
-    fn of(instance: &Instance) -> Self {
-        Self::from_row(crate::row::row(instance))
+    fn of(instance: Instance) -> Self {
+        let is_entity = instance.id.kind() == Kind::Entity;
+        Self {
+            id: instance.id,
+            execution_id: instance.execution_id,
+            name: instance.name,
+            version: instance.version,
+            status: instance.status,
+            created: instance.created,
+            updated: instance.updated,
+            completed: instance.completed,
+            parent: instance.parent.map(|parent| parent.instance),
+            tags: instance.tags,
+            input: (!is_entity).then_some(instance.input),
+            output: if is_entity { instance.state } else { instance.output },
+            custom_status: instance.custom_status,
+            failure: instance.failure,
+        }
     }
 
     fn from_row(row: Row) -> Self {

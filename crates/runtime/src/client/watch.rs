@@ -33,7 +33,7 @@ impl Watch {
                 let request = Request::Watch(self.id.clone(), Box::new(seen.clone()));
                 match self.client.ask(&self.id, request).await? {
                     Response::Instance(instance) => {
-                        self.client.with_values(View::of(&instance)).await?
+                        self.client.with_values(View::of(*instance)).await?
                     }
                     _ => self.client.get(&self.id).await?,
                 }

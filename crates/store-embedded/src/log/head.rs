@@ -98,6 +98,10 @@ impl FirstPage {
             2 => Purpose::Frames,
             _ => return Self::Damaged("the head names no known purpose"),
         };
+        // No log gets there, and what is computed from the numbers stays in range.
+        if [24, 32, 40, 48].iter().any(|&at| u64_at(page, at) > u64::from(u32::MAX) << 24) {
+            return Self::Damaged("the head holds a number that no log reaches");
+        }
         let mut hub = [0; 16];
         hub.copy_from_slice(&page[64..80]);
         Self::Head(Head {
@@ -134,6 +138,15 @@ mod tests {
     #[test]
     fn a_head_is_read_as_it_was_written() {
         assert_eq!(FirstPage::decode(&HEAD.encode()), FirstPage::Head(HEAD));
+    }
+
+    #[test]
+    fn a_number_that_no_log_reaches_is_damage() {
+        let head = Head { number: u64::MAX, ..HEAD };
+        assert_eq!(
+            FirstPage::decode(&head.encode()),
+            FirstPage::Damaged("the head holds a number that no log reaches")
+        );
     }
 
     #[test]

@@ -132,7 +132,7 @@ fn heads<D: Disk>(
     let mut found = Vec::new();
     for name in disk.list(folder).map_err(unreadable)? {
         let Some(number) = file_number(&name) else { continue };
-        scan.next_file = scan.next_file.max(number + 1);
+        scan.next_file = scan.next_file.max(number.saturating_add(1));
         let path = folder.join(name);
         let file = disk.open(&path).map_err(unreadable)?;
         let size = file.size().map_err(unreadable)?;
