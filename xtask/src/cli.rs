@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     ci::{self, Step},
     counts::Counts,
+    outside::Outside,
     process::{self, Tool, say},
     tidy,
     tree::{self, Tree},
@@ -32,7 +33,8 @@ enum Task {
     Tidy,
     /// All tests, or those of one part.
     Test {
-        /// A folder of crates/, `xtask`, or `doc` for the examples in the documentation.
+        /// A folder of crates/ or apps/, `xtask`, `doc` for the examples in the documentation, or `apps`: all apps, also
+        /// against the official clients and emulators, which it installs.
         part: Option<String>,
         /// Handed to the test runner, for example a part of a test's name.
         #[arg(last = true)]
@@ -45,7 +47,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`; `http` first for those of the host.
+    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`; `http` first for those of the host, `inventory`
+    /// first for those of the scanner.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the benchmarks.
@@ -78,6 +81,7 @@ impl Cli {
 fn bench(args: &[OsString]) -> anyhow::Result<()> {
     match args.split_first() {
         Some((first, rest)) if first == "http" => forward("everstep-bench-http", Some("run"), rest),
+        Some((first, rest)) if first == "inventory" => forward("inventory", Some("bench"), rest),
         _ => forward("everstep-bench", Some("run"), args),
     }
 }
@@ -94,6 +98,7 @@ fn test(part: Option<&str>, args: &[OsString]) -> anyhow::Result<()> {
             process::tests(&["--workspace"], args)? + process::doc_tests(&["--workspace"], args)?
         }
         Some("doc") => process::doc_tests(&["--workspace"], args)?,
+        Some("apps") => test_apps(args)?,
         Some(part) => test_part(&package_of(part, &Tree::read(&tree::root())?)?, args)?,
     };
     say(&format!("tests: {counts}"));
@@ -109,6 +114,21 @@ fn test_part(package: &Package, args: &[OsString]) -> anyhow::Result<Counts> {
     }
 }
 
+/// What belongs to the apps, first alone, then beside other people's programs.
+fn test_apps(args: &[OsString]) -> anyhow::Result<Counts> {
+    let tree = Tree::read(&tree::root())?;
+    let apps = tree.apps().map(tidy::manifest::package_name);
+    let apps: Vec<&str> = apps.flatten().chain(BELOW_APPS).collect();
+    let select: Vec<&str> = apps.iter().flat_map(|name| ["--package", name]).collect();
+    let alone = process::tests(&select, args)?;
+    let outside = Outside::start()?;
+    Ok(alone + process::outside_tests(&select, args, &outside.variables)?)
+}
+
+/// Packages in crates/ whose tests have something from outside beside them.
+const BELOW_APPS: [&str; 4] =
+    ["everstep-azure", "everstep-host", "everstep-kql", "everstep-stand-ins"];
+
 struct Package {
     name: String,
     kind: PackageKind,
@@ -119,12 +139,23 @@ enum PackageKind {
     Binary,
 }
 
-/// The package in `crates/PART`, or the build tasks themselves.
+/// The package in `crates/PART` or `apps/PART`, or the build tasks themselves.
 fn package_of(part: &str, tree: &Tree) -> anyhow::Result<Package> {
-    let folder = if part == "xtask" { part.to_owned() } else { format!("crates/{part}") };
-    let Some(manifest) = tree.text(&format!("{folder}/Cargo.toml")) else {
+    let folders = if part == "xtask" {
+        vec![part.to_owned()]
+    } else {
+        vec![format!("crates/{part}"), format!("apps/{part}")]
+    };
+    let found = folders.into_iter().find_map(|folder| {
+        let manifest = tree.text(&format!("{folder}/Cargo.toml"))?;
+        Some((folder, manifest))
+    });
+    let Some((folder, manifest)) = found else {
         let parts: Vec<&str> = tree.crates().map(|manifest| manifest.folder).collect();
-        bail!("there is no part `{part}`; the parts are doc, xtask, {}", parts.join(", "));
+        bail!(
+            "there is no part `{part}`; the parts are apps, doc, python, xtask, {}",
+            parts.join(", ")
+        );
     };
     let name = tidy::manifest::package_name(manifest)
         .with_context(|| format!("{folder}/Cargo.toml has no name"))?;
@@ -158,7 +189,10 @@ mod tests {
             Tree::of(&[("crates/model/Cargo.toml", "[package]\nname = \"everstep-model\"\n")]);
         let error =
             package_of("modle", &tree).map(|package| package.name).expect_err("no such part");
-        assert_eq!(error.to_string(), "there is no part `modle`; the parts are doc, xtask, model");
+        assert_eq!(
+            error.to_string(),
+            "there is no part `modle`; the parts are apps, doc, python, xtask, model"
+        );
         assert_eq!(package_of("model", &tree).expect("is there").name, "everstep-model");
     }
 }

@@ -6,6 +6,7 @@
 mod ci;
 mod cli;
 mod counts;
+mod outside;
 mod process;
 mod tidy;
 mod tree;

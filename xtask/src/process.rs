@@ -28,17 +28,25 @@ pub(crate) struct Tool {
     program: OsString,
     args: Vec<OsString>,
     folder: Option<PathBuf>,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Tool {
     /// The cargo that runs this program, at the root of the repository.
     pub(crate) fn cargo(args: &[&str]) -> Self {
         let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        Self { program, args: args.iter().map(Into::into).collect(), folder: Some(tree::root()) }
+        let args = args.iter().map(Into::into).collect();
+        Self { program, args, folder: Some(tree::root()), variables: Vec::new() }
     }
 
     pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// With these variables in its environment.
+    pub(crate) fn variables(mut self, variables: &[(&'static str, String)]) -> Self {
+        self.variables.extend_from_slice(variables);
         self
     }
 
@@ -83,6 +91,7 @@ impl Tool {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.folder {
             command.current_dir(folder);
         }
@@ -126,6 +135,16 @@ pub(crate) fn tests(select: &[&str], args: &[OsString]) -> anyhow::Result<Counts
     say("cargo-nextest is not installed; `cargo test` does its work, more slowly");
     let plain = Tool::cargo(&["test", "--tests", "--examples"]).args(select);
     plain.args(separated(args)).run_tests()
+}
+
+/// Runs the tests that are kept out of [`tests`] because they need something from outside.
+pub(crate) fn outside_tests(
+    select: &[&str],
+    args: &[OsString],
+    variables: &[(&'static str, String)],
+) -> anyhow::Result<Counts> {
+    let cargo = Tool::cargo(&["test", "--tests"]).args(select).args(["--", "--ignored"]);
+    cargo.args(args).variables(variables).run_tests()
 }
 
 /// Runs the examples in the documentation of the selected packages.

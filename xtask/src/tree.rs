@@ -65,6 +65,14 @@ impl Tree {
             (!folder.contains('/')).then_some(Manifest { path, folder, text })
         })
     }
+
+    /// The manifests of the apps.
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &str> {
+        self.texts("/Cargo.toml").filter_map(|(path, text)| {
+            let folder = path.strip_prefix("apps/")?.strip_suffix("/Cargo.toml")?;
+            (!folder.contains('/')).then_some(text)
+        })
+    }
 }
 
 #[cfg(test)]

@@ -32,9 +32,11 @@ const HOST: &str = "everstep-host";
 const HTTP: &str = "everstep-http";
 const MODEL: &str = "everstep-model";
 const MACROS: &str = "everstep-sdk-macros";
+const PYTHON: &str = "everstep-python";
 const RUNTIME: &str = "everstep-runtime";
 const SDK: &str = "everstep";
 const SQL: &str = "everstep-sql";
+const STAND_INS: &str = "everstep-stand-ins";
 const STORAGE: &str = "everstep-storage";
 const STORE: &str = "everstep-store";
 const EMBEDDED: &str = "everstep-store-embedded";
@@ -44,7 +46,7 @@ const WORKER: &str = "everstep-worker";
 const EVERYTHING_BELOW: &[&str] = &[ENGINE, MODEL, RUNTIME, SDK, STORE, EMBEDDED, MEMORY, WORKER];
 
 /// One line for each crate, lower ones first.
-const ARROWS: [Arrows; 18] = [
+const ARROWS: [Arrows; 22] = [
     arrows("model", &[], &[]),
     arrows("engine", &[MODEL], &[]),
     arrows("store", &[MODEL], &[]),
@@ -56,14 +58,18 @@ const ARROWS: [Arrows; 18] = [
     arrows("sdk", &[ENGINE, WORKER, MODEL, MACROS, RUNTIME, STORE, MEMORY, EMBEDDED], &[]),
     arrows("http", &[RUNTIME, STORE, WORKER, MODEL], &[SDK, MEMORY]),
     arrows("functions", &[WORKER, MODEL], &[]),
+    arrows("python", &[FUNCTIONS, WORKER, MODEL], &[]),
     arrows("storage", &[], &[]),
+    arrows("kql", &[], &[]),
+    arrows("azure", &[STORAGE], &[STAND_INS]),
+    arrows("stand-ins", &[STORAGE], &[]),
     arrows("sql", &[ENGINE, STORE, MODEL], &[EMBEDDED, RUNTIME, WORKER]),
     arrows(
         "host",
-        &[SDK, FUNCTIONS, HTTP, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED, MODEL],
+        &[SDK, FUNCTIONS, HTTP, PYTHON, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED, MODEL],
         &[MEMORY],
     ),
-    arrows("cli", &[HOST, FUNCTIONS], &[]),
+    arrows("cli", &[HOST, FUNCTIONS], &[SDK]),
     arrows("sim", EVERYTHING_BELOW, &[]),
     arrows("bench", EVERYTHING_BELOW, &[]),
     arrows("bench-http", &[SDK, HOST], &[]),

@@ -7,7 +7,7 @@
 //! Absent on purpose: table and file endpoints, and tokens of identities. Start at [`Account::parse`].
 
 pub(crate) mod sas;
-pub(crate) mod sign;
+pub mod sign;
 
 use std::fmt;
 

@@ -29,18 +29,20 @@ const SIGNED: [&str; 11] = [
 
 /// The parts of a request that a signature covers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Signed<'a> {
-    pub(crate) method: &'a Method,
+pub struct Signed<'a> {
+    /// The verb.
+    pub method: &'a Method,
     /// The path as it is sent, percent-encoded.
-    pub(crate) path: &'a str,
+    pub path: &'a str,
     /// The query as it is sent, without its question mark.
-    pub(crate) query: &'a str,
-    pub(crate) headers: &'a HeaderMap,
+    pub query: &'a str,
+    /// All headers that go with it, the length too.
+    pub headers: &'a HeaderMap,
 }
 
 impl Signed<'_> {
     /// What is signed for an account.
-    pub(crate) fn string_to_sign(&self, account: &str) -> String {
+    pub fn string_to_sign(&self, account: &str) -> String {
         let mut text = format!("{}\n", self.method);
         let has_own_date = self.headers.contains_key("x-ms-date");
         for name in SIGNED {
@@ -95,7 +97,7 @@ fn sorted_query(query: &str) -> Vec<(String, Vec<String>)> {
 }
 
 /// The parameters of a query. A plus is a plus: nobody signs it as a space.
-pub(crate) fn decode_query(query: &str) -> Vec<(String, String)> {
+pub fn decode_query(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -107,19 +109,19 @@ pub(crate) fn decode_query(query: &str) -> Vec<(String, String)> {
 }
 
 /// The signature of a text.
-pub(crate) fn signature(key: &[u8], text: &str) -> String {
+pub fn signature(key: &[u8], text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
     mac.update(text.as_bytes());
     BASE64_STANDARD.encode(mac.finalize().into_bytes())
 }
 
 /// Whether a signature is that of the text; takes as long for a near miss as for a wild guess.
-pub(crate) fn is_signature(key: &[u8], text: &str, given: &str) -> bool {
+pub fn is_signature(key: &[u8], text: &str, given: &str) -> bool {
     signature(key, text).as_bytes().ct_eq(given.as_bytes()).into()
 }
 
 /// The value of the `Authorization` header.
-pub(crate) fn authorization(account: &str, key: &[u8], request: Signed<'_>) -> String {
+pub fn authorization(account: &str, key: &[u8], request: Signed<'_>) -> String {
     format!("SharedKey {account}:{}", signature(key, &request.string_to_sign(account)))
 }
 

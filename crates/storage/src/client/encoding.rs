@@ -19,7 +19,20 @@ pub enum Encoding {
 )]
 pub struct NotBase64;
 
+/// Bytes that are no UTF-8 cannot stand in a message as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the content is not UTF-8 text; send it as base64")]
+pub struct NotText;
+
 impl Encoding {
+    /// The text of a message with these bytes.
+    pub fn encode_bytes(self, content: &[u8]) -> Result<String, NotText> {
+        match self {
+            Self::Base64 => Ok(BASE64_STANDARD.encode(content)),
+            Self::None => std::str::from_utf8(content).map(str::to_owned).map_err(|_| NotText),
+        }
+    }
+
     /// The text of a message with this content.
     pub fn encode(self, content: &str) -> String {
         match self {
@@ -47,6 +60,12 @@ mod tests {
             assert_eq!(encoding.decode(&encoding.encode("ї <&>")), Ok("ї <&>".as_bytes().to_vec()));
         }
         assert_eq!(Encoding::Base64.encode("hello"), "aGVsbG8=");
+        assert_eq!(Encoding::Base64.encode_bytes(&[255]).as_deref(), Ok("/w=="));
+        assert_eq!(Encoding::None.encode_bytes(b"hello").as_deref(), Ok("hello"));
+        assert_eq!(
+            Encoding::None.encode_bytes(&[255]).unwrap_err().to_string(),
+            "the content is not UTF-8 text; send it as base64"
+        );
         assert_eq!(
             Encoding::Base64.decode("{}").unwrap_err().to_string(),
             "the message is not base64; send it as base64, or set `extensions.queues.messageEncoding` in host.json to `none`"

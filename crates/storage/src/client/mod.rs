@@ -16,7 +16,7 @@ mod transport;
 pub use blobs::{
     BlobPage, BlobProperties, BlobStream, Blobs, Condition, ListBlobs, ListedBlob, PutBlob,
 };
-pub use encoding::{Encoding, NotBase64};
+pub use encoding::{Encoding, NotBase64, NotText};
 pub use error::Error;
 pub use queues::{
     Created, Message, PutMessage, PutReceipt, QueueProperties, Queues, TimeToLive, UpdateReceipt,

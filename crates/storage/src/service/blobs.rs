@@ -461,9 +461,13 @@ async fn put(core: &Core, asked: &Asked, target: Target, body: Body) -> Answer {
         blocks: String::new(),
     };
     let content = content::receive(body, &core.files, BODY_MAX).await?;
+    let (deletes, tells) = (core.deletes(), core.tells(&target.container, &target.blob));
     let work = move |db: &_| rows::put(db, &target, content, &new);
-    let deletes = core.deletes();
-    let (blob, _) = core.database.write_then(work, move |(_, freed)| deletes(freed)).await?;
+    let after = move |(_, freed): &(BlobRow, Freed)| {
+        deletes(freed);
+        tells();
+    };
+    let (blob, _) = core.database.write_then(work, after).await?;
     let mut response = written(StatusCode::CREATED, &blob);
     set(&mut response, "x-ms-request-server-encrypted", "false");
     echo_md5(&mut response, asked);
@@ -528,9 +532,13 @@ async fn put_block_list(core: &Core, asked: &Asked, target: Target, body: Body) 
         add(core, source, &mut sink).await?;
     }
     let content = sink.finish().await?;
+    let (deletes, tells) = (core.deletes(), core.tells(&target.container, &target.blob));
     let work = move |db: &_| rows::put(db, &target, content, &new);
-    let deletes = core.deletes();
-    let (blob, _) = core.database.write_then(work, move |(_, freed)| deletes(freed)).await?;
+    let after = move |(_, freed): &(BlobRow, Freed)| {
+        deletes(freed);
+        tells();
+    };
+    let (blob, _) = core.database.write_then(work, after).await?;
     let mut response = written(StatusCode::CREATED, &blob);
     set(&mut response, "x-ms-request-server-encrypted", "false");
     Ok(response)
@@ -616,8 +624,10 @@ async fn block_list(core: &Core, asked: &Asked, target: Target) -> Answer {
 }
 
 async fn change(core: &Core, target: Target, column: Described, packed: String) -> Answer {
+    let tells = core.tells(&target.container, &target.blob);
     let work = move |db: &_| rows::describe(db, &target, column, &packed);
-    Ok(written(StatusCode::OK, &core.database.write(work).await?))
+    let changed = core.database.write_then(work, |_| tells()).await?;
+    Ok(written(StatusCode::OK, &changed))
 }
 
 async fn lease(core: &Core, asked: &Asked, mut target: Target) -> Answer {

@@ -31,7 +31,7 @@ use axum::{Router, body::Body};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use rusqlite::OptionalExtension as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use auth::{Access, Level};
 use database::Database;
@@ -116,6 +116,27 @@ pub(crate) struct Core {
     key: Vec<u8>,
     clock: Clock,
     arrivals: Arc<Arrivals>,
+    writes: Arc<Writes>,
+}
+
+/// Who wants to hear of blobs that are written, by container.
+#[derive(Default)]
+struct Writes(Mutex<Vec<(String, mpsc::UnboundedSender<String>)>>);
+
+impl Writes {
+    fn of(&self, container: &str) -> mpsc::UnboundedReceiver<String> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut listening = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listening.push((container.to_owned(), sender));
+        receiver
+    }
+
+    fn tell(&self, container: &str, blob: &str) {
+        let mut listening = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listening.retain(|(wanted, sender)| {
+            !sender.is_closed() && (wanted != container || sender.send(blob.to_owned()).is_ok())
+        });
+    }
 }
 
 /// Who waits for messages, by queue.
@@ -154,8 +175,8 @@ impl Service {
         let database = Database::open(&path)?;
         content::sweep(&path, &files)?;
         let key = BASE64_STANDARD.decode(EMULATOR_KEY).expect("the well-known key is base64");
-        let (clock, arrivals) = (options.clock, Arc::default());
-        Ok(Self { core: Arc::new(Core { database, files, key, clock, arrivals }) })
+        let (clock, arrivals, writes) = (options.clock, Arc::default(), Arc::default());
+        Ok(Self { core: Arc::new(Core { database, files, key, clock, arrivals, writes }) })
     }
 
     /// The requests of one service over HTTP. Serve it on a loopback address: the account's key is public.
@@ -175,6 +196,11 @@ impl Service {
     /// Its blobs, without a socket.
     pub fn blobs(&self) -> Blobs {
         Blobs::over(Transport::Local(self.core.clone(), Kind::Blob))
+    }
+
+    /// The names of the container's blobs as they are written from now on. The container need not exist yet.
+    pub fn written(&self, container: &str) -> mpsc::UnboundedReceiver<String> {
+        self.core.writes.of(container)
     }
 
     /// Waits until a message of the queue can be seen; returns at once if one can. The queue need not exist yet.
@@ -220,6 +246,13 @@ impl Core {
     fn wakes<T>(&self, queue: &str) -> impl FnOnce(&T) + Send + 'static {
         let (arrivals, queue) = (self.arrivals.clone(), queue.to_owned());
         move |_| arrivals.wake(&queue)
+    }
+
+    /// What tells those who listen that a blob was written.
+    fn tells(&self, container: &str, blob: &str) -> impl FnOnce() + Send + 'static {
+        let (writes, container, blob) =
+            (self.writes.clone(), container.to_owned(), blob.to_owned());
+        move || writes.tell(&container, &blob)
     }
 
     /// Where the caller found the service, as lists say it.

@@ -171,3 +171,21 @@ async fn replaced_and_deleted_files_leave_the_folder_and_so_do_those_of_a_crash(
     service.blobs().delete_container("abc").await.unwrap();
     assert_eq!(count(), 0);
 }
+
+#[tokio::test]
+async fn who_listens_to_a_container_hears_of_every_write_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::open(folder.path(), ServiceOptions::default()).unwrap();
+    let blobs = service.blobs();
+    let mut written = service.written("heard");
+    for container in ["heard", "other"] {
+        blobs.create_container(container).await.unwrap();
+        blobs.put(container, "small", pattern(1), &PutBlob::default()).await.unwrap();
+        blobs.put(container, "large", pattern((8 << 20) + 1), &PutBlob::default()).await.unwrap();
+        blobs.delete(container, "small").await.unwrap();
+    }
+    drop((blobs, service));
+    let mut names = Vec::new();
+    written.recv_many(&mut names, 9).await;
+    assert_eq!(names, ["small", "large"]);
+}
