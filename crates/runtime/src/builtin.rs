@@ -14,8 +14,8 @@ use everstep_model::{
     Wait, kinds,
 };
 use everstep_worker::{
-    ActivityCall, ActivityOptions, BoxFuture, Decision, EntityBatch, EntityOptions, EntityReply,
-    History, TurnReply, TurnRequest, Turns, Worker, is_reserved,
+    ActivityCall, ActivityOptions, Answers, BoxFuture, Decision, EntityBatch, EntityOptions,
+    EntityReply, History, TurnReply, TurnRequest, Turns, Worker, is_reserved,
 };
 
 use crate::client::{
@@ -61,12 +61,20 @@ impl Worker for WithBuiltins {
         self.user.activity_options(name)
     }
 
+    fn activity_interval(&self, name: &str) -> Option<Duration> {
+        if is_reserved(name) { None } else { self.user.activity_interval(name) }
+    }
+
     fn entity_options(&self, name: &str) -> Option<EntityOptions> {
         if is_reserved(name) { None } else { self.user.entity_options(name) }
     }
 
     fn has_orchestrator(&self, name: &str) -> bool {
         if is_reserved(name) { name == JOB } else { self.user.has_orchestrator(name) }
+    }
+
+    fn answer_through(&self, answers: Arc<dyn Answers>) {
+        self.user.answer_through(answers);
     }
 
     fn turns(&self, partition: PartitionId) -> Box<dyn Turns> {

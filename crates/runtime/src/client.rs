@@ -162,6 +162,19 @@ pub struct Raised {
     pub key: String,
 }
 
+/// A request to an entity that nobody waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signal<'a> {
+    /// What to do.
+    pub operation: &'a str,
+    /// What it gets.
+    pub input: Value,
+    /// Counts once per entity; empty for none.
+    pub key: &'a str,
+    /// Of the request.
+    pub trace: Option<TraceContext>,
+}
+
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A host without the type of its store. It may have ended: a client does not keep its store open.
@@ -497,6 +510,12 @@ impl Client {
         input: Value,
         key: &str,
     ) -> Result<(), Error> {
+        self.signal_with(entity, Signal { operation, input, key, trace: None }).await
+    }
+
+    /// The same with all that a signal may say.
+    pub async fn signal_with(&self, entity: &InstanceId, signal: Signal<'_>) -> Result<(), Error> {
+        let Signal { operation, input, key, trace } = signal;
         self.measure(&input)?;
         let operation = Operation {
             id: Guid::v5(Guid([0; 16]), key),
@@ -506,7 +525,7 @@ impl Client {
             sender: None,
             due: None,
             key: key.to_owned(),
-            trace: None,
+            trace,
         };
         self.tell(entity, Request::Signal(entity.clone(), Box::new(operation)), "signaled").await
     }
@@ -700,10 +719,15 @@ impl Client {
     /// Removes every tree of orchestrations whose root ended before a time; returns how many instances went. A child
     /// goes with its root, or by its own age once its parent is gone.
     pub async fn purge_ended_before(&self, time: Timestamp) -> Result<u64, Error> {
-        let statuses = Status::ALL.into_iter().filter(|status| status.is_terminal()).collect();
+        let ended: Vec<_> = Status::ALL.into_iter().filter(|status| status.is_terminal()).collect();
+        self.purge_ended_so(&ended, time).await
+    }
+
+    /// The same for roots that ended in one of these ways.
+    pub async fn purge_ended_so(&self, statuses: &[Status], time: Timestamp) -> Result<u64, Error> {
         let filter = Filter {
             kind: Some(Kind::Orchestration),
-            statuses,
+            statuses: statuses.iter().copied().filter(|status| status.is_terminal()).collect(),
             completed_to: Some(time),
             ..Filter::default()
         };

@@ -3,13 +3,21 @@
 //! K1  A call is queued or running once, however often it is handed in.
 //! K2  A function at its limit does not hold up others.
 //! K3  A call of an unknown function waits until code registers it.
-//! K4  Of the calls with strikes one runs at a time, so that the guilty one is found out. They hold up nobody else.
+//! K4  A function that is to keep a pace lines up again when it has a token. Whoever owns the dispatcher wakes it then.
+//! K5  Of the calls with strikes one runs at a time, so that the guilty one is found out. They hold up nobody else.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use everstep_model::{EventId, Iid};
+use tokio::time::Instant;
 
-use crate::partition::{Dispatch, Name};
+use crate::{
+    pace::Pace,
+    partition::{Dispatch, Name},
+};
 
 /// Names a call for as long as it is open.
 pub(crate) type Key = (Iid, u32, EventId);
@@ -28,12 +36,26 @@ pub(crate) struct Dispatcher {
     suspects: VecDeque<Box<Dispatch>>,
     /// The one of them that runs.
     suspect: Option<Key>,
+    /// Functions that wait for a token, and until when.
+    paused: BTreeMap<Name, Instant>,
+    /// When somebody is going to ask again.
+    alarm: Option<Instant>,
+}
+
+/// Bounds of a function.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// How many run at once.
+    pub(crate) concurrency: usize,
+    /// Between two starts, on average.
+    pub(crate) interval: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Function {
     /// `None` while no code registers it.
     limit: Option<usize>,
+    pace: Option<Pace>,
     running: usize,
     queue: VecDeque<Box<Dispatch>>,
     in_turns: bool,
@@ -59,14 +81,16 @@ impl Dispatcher {
             active: HashMap::new(),
             suspects: VecDeque::new(),
             suspect: None,
+            paused: BTreeMap::new(),
+            alarm: None,
         }
     }
 
-    /// Takes a call in. `limit` tells how many of the function may run; `None` if there is no such function.
+    /// Takes a call in. `bounds` tells how many of the function may run; `None` if there is no such function.
     pub(crate) fn queue(
         &mut self,
         dispatch: Box<Dispatch>,
-        limit: impl FnOnce(&str) -> Option<usize>,
+        bounds: impl FnOnce(&str) -> Option<Bounds>,
     ) {
         let key = key(&dispatch);
         if self.active.contains_key(&key) || !self.queued.insert(key) {
@@ -76,7 +100,7 @@ impl Dispatcher {
         let function = self
             .functions
             .entry(name.clone())
-            .or_insert_with(|| Function { limit: limit(&name), ..Function::default() });
+            .or_insert_with(|| Function::default().bounded(bounds(&name)));
         if dispatch.strikes > 0 {
             self.suspects.push_back(dispatch);
             return;
@@ -86,7 +110,8 @@ impl Dispatcher {
     }
 
     /// The next call to run, if a slot is free for one.
-    pub(crate) fn next(&mut self) -> Option<Box<Dispatch>> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Box<Dispatch>> {
+        self.end_pauses(now);
         if let Some(suspect) = self.next_suspect() {
             self.suspect = Some(key(&suspect));
             return self.run(suspect);
@@ -99,13 +124,39 @@ impl Dispatcher {
                 continue;
             }
             let Some(dispatch) = function.queue.pop_front() else { continue };
-            self.line_up(&name);
-            if !self.queued.remove(&key(&dispatch)) {
+            if !self.queued.contains(&key(&dispatch)) {
+                self.line_up(&name);
                 continue;
             }
+            if let Some(Err(until)) = function.pace.as_mut().map(|pace| pace.take(now)) {
+                function.queue.push_front(dispatch);
+                self.paused.insert(name, until);
+                continue;
+            }
+            self.line_up(&name);
+            self.queued.remove(&key(&dispatch));
             return self.run(dispatch);
         }
         None
+    }
+
+    /// When to ask for the next call again although nothing else happens; told once for each time.
+    pub(crate) fn alarm(&mut self, now: Instant) -> Option<Instant> {
+        let next = *self.paused.values().min()?;
+        if self.alarm.is_some_and(|alarm| alarm > now && alarm <= next) {
+            return None;
+        }
+        self.alarm = Some(next);
+        self.alarm
+    }
+
+    fn end_pauses(&mut self, now: Instant) {
+        let due: Vec<_> = self.paused.iter().filter(|(_, until)| **until <= now).collect();
+        let due: Vec<Name> = due.into_iter().map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.paused.remove(&name);
+            self.line_up(&name);
+        }
     }
 
     fn run(&mut self, dispatch: Box<Dispatch>) -> Option<Box<Dispatch>> {
@@ -149,11 +200,11 @@ impl Dispatcher {
     }
 
     /// Other code has registered: limits are asked for anew.
-    pub(crate) fn code_changed(&mut self, limit: impl Fn(&str) -> Option<usize>) {
+    pub(crate) fn code_changed(&mut self, bounds: impl Fn(&str) -> Option<Bounds>) {
         let names: Vec<_> = self.functions.keys().cloned().collect();
         for name in names {
-            if let Some(function) = self.functions.get_mut(&name) {
-                function.limit = limit(&name);
+            if let Some(function) = self.functions.remove(&name) {
+                self.functions.insert(name.clone(), function.bounded(bounds(&name)));
             }
             self.line_up(&name);
         }
@@ -171,6 +222,9 @@ impl Dispatcher {
     }
 
     fn line_up(&mut self, name: &Name) {
+        if self.paused.contains_key(name) {
+            return;
+        }
         let Some(function) = self.functions.get_mut(name) else { return };
         if function.is_free() && !function.in_turns && !function.queue.is_empty() {
             function.in_turns = true;
@@ -180,6 +234,12 @@ impl Dispatcher {
 }
 
 impl Function {
+    /// With these bounds; a pace begins anew.
+    fn bounded(self, bounds: Option<Bounds>) -> Self {
+        let pace = bounds.and_then(|bounds| bounds.interval).map(Pace::new);
+        Self { limit: bounds.map(|bounds| bounds.concurrency), pace, ..self }
+    }
+
     fn is_free(&self) -> bool {
         self.limit.is_some_and(|limit| self.running < limit)
     }
@@ -209,19 +269,26 @@ mod tests {
         Box::new(Dispatch { iid: Iid(1), execution: 1, strikes: 0, call })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a registry answers")]
+    fn at_most(concurrency: usize) -> Option<Bounds> {
+        Some(Bounds { concurrency, interval: None })
+    }
+
     fn suspect(name: &str, task: u32) -> Box<Dispatch> {
         Box::new(Dispatch { strikes: 1, ..*call(name, task) })
     }
 
     fn drain(dispatcher: &mut Dispatcher) -> Vec<u32> {
-        std::iter::from_fn(|| dispatcher.next()).map(|dispatch| dispatch.call.task.0).collect()
+        std::iter::from_fn(|| dispatcher.next(Instant::now()))
+            .map(|dispatch| dispatch.call.task.0)
+            .collect()
     }
 
     #[test]
     fn a_function_at_its_limit_does_not_hold_up_others() {
         let mut dispatcher = Dispatcher::new(10);
-        (0..3).for_each(|task| dispatcher.queue(call("slow", task), |_| Some(1)));
-        dispatcher.queue(call("quick", 9), |_| Some(10));
+        (0..3).for_each(|task| dispatcher.queue(call("slow", task), |_| at_most(1)));
+        dispatcher.queue(call("quick", 9), |_| at_most(10));
         assert_eq!(drain(&mut dispatcher), [0, 9]);
         dispatcher.ended((Iid(1), 1, EventId(0)));
         assert_eq!(drain(&mut dispatcher), [1]);
@@ -231,10 +298,10 @@ mod tests {
     #[test]
     fn a_call_is_taken_in_once() {
         let mut dispatcher = Dispatcher::new(10);
-        dispatcher.queue(call("a", 1), |_| Some(9));
-        dispatcher.queue(call("a", 1), |_| Some(9));
+        dispatcher.queue(call("a", 1), |_| at_most(9));
+        dispatcher.queue(call("a", 1), |_| at_most(9));
         assert_eq!(drain(&mut dispatcher), [1]);
-        dispatcher.queue(call("a", 1), |_| Some(9));
+        dispatcher.queue(call("a", 1), |_| at_most(9));
         assert_eq!(drain(&mut dispatcher), [0_u32; 0]);
     }
 
@@ -243,14 +310,14 @@ mod tests {
         let mut dispatcher = Dispatcher::new(10);
         dispatcher.queue(call("later", 1), |_| None);
         assert_eq!(drain(&mut dispatcher), [0_u32; 0]);
-        dispatcher.code_changed(|_| Some(1));
+        dispatcher.code_changed(|_| at_most(1));
         assert_eq!(drain(&mut dispatcher), [1]);
     }
 
     #[test]
     fn calls_of_a_terminated_instance_are_dropped_from_the_queue() {
         let mut dispatcher = Dispatcher::new(1);
-        (0..3).for_each(|task| dispatcher.queue(call("a", task), |_| Some(1)));
+        (0..3).for_each(|task| dispatcher.queue(call("a", task), |_| at_most(1)));
         assert_eq!(drain(&mut dispatcher), [0]);
         dispatcher.drop_queued(Iid(1));
         dispatcher.ended((Iid(1), 1, EventId(0)));
@@ -260,8 +327,8 @@ mod tests {
     #[test]
     fn suspects_run_one_at_a_time_and_hold_up_nobody_else() {
         let mut dispatcher = Dispatcher::new(10);
-        (0..3).for_each(|task| dispatcher.queue(suspect("a", task), |_| Some(9)));
-        (3..6).for_each(|task| dispatcher.queue(call("a", task), |_| Some(9)));
+        (0..3).for_each(|task| dispatcher.queue(suspect("a", task), |_| at_most(9)));
+        (3..6).for_each(|task| dispatcher.queue(call("a", task), |_| at_most(9)));
         assert_eq!(drain(&mut dispatcher), [0, 3, 4, 5]);
         dispatcher.ended((Iid(1), 1, EventId(4)));
         assert_eq!(drain(&mut dispatcher), [0_u32; 0]);
@@ -273,24 +340,24 @@ mod tests {
     #[test]
     fn a_suspect_whose_function_has_no_slot_does_not_hold_up_the_next() {
         let mut dispatcher = Dispatcher::new(10);
-        dispatcher.queue(call("narrow", 0), |_| Some(1));
+        dispatcher.queue(call("narrow", 0), |_| at_most(1));
         assert_eq!(drain(&mut dispatcher), [0]);
-        dispatcher.queue(suspect("narrow", 1), |_| Some(1));
+        dispatcher.queue(suspect("narrow", 1), |_| at_most(1));
         dispatcher.queue(suspect("unknown", 2), |_| None);
-        dispatcher.queue(suspect("a", 3), |_| Some(1));
+        dispatcher.queue(suspect("a", 3), |_| at_most(1));
         assert_eq!(drain(&mut dispatcher), [3]);
         dispatcher.ended((Iid(1), 1, EventId(0)));
         dispatcher.ended((Iid(1), 1, EventId(3)));
         assert_eq!(drain(&mut dispatcher), [1]);
         dispatcher.ended((Iid(1), 1, EventId(1)));
-        dispatcher.code_changed(|_| Some(1));
+        dispatcher.code_changed(|_| at_most(1));
         assert_eq!(drain(&mut dispatcher), [2]);
     }
 
     #[test]
     fn suspects_of_a_terminated_instance_are_dropped() {
         let mut dispatcher = Dispatcher::new(10);
-        (0..3).for_each(|task| dispatcher.queue(suspect("a", task), |_| Some(9)));
+        (0..3).for_each(|task| dispatcher.queue(suspect("a", task), |_| at_most(9)));
         assert_eq!(drain(&mut dispatcher), [0]);
         dispatcher.drop_queued(Iid(1));
         dispatcher.ended((Iid(1), 1, EventId(0)));
@@ -300,11 +367,36 @@ mod tests {
     #[test]
     fn suspects_count_towards_the_limit_of_the_host() {
         let mut dispatcher = Dispatcher::new(2);
-        (0..2).for_each(|task| dispatcher.queue(call("a", task), |_| Some(9)));
+        (0..2).for_each(|task| dispatcher.queue(call("a", task), |_| at_most(9)));
         assert_eq!(drain(&mut dispatcher), [0, 1]);
-        dispatcher.queue(suspect("a", 2), |_| Some(9));
+        dispatcher.queue(suspect("a", 2), |_| at_most(9));
         assert_eq!(drain(&mut dispatcher), [0_u32; 0]);
         dispatcher.ended((Iid(1), 1, EventId(0)));
         assert_eq!(drain(&mut dispatcher), [2]);
+    }
+
+    #[test]
+    fn a_function_with_a_pace_waits_and_holds_up_nobody() {
+        let (mut dispatcher, now) = (Dispatcher::new(10), Instant::now());
+        let paced =
+            |_: &str| Some(Bounds { concurrency: 10, interval: Some(Duration::from_secs(1)) });
+        (0..3).for_each(|task| dispatcher.queue(call("paced", task), paced));
+        dispatcher.queue(call("quick", 9), |_| at_most(10));
+        let mut drain = |after: u64| -> Vec<u32> {
+            let now = now + Duration::from_millis(after);
+            let tasks = std::iter::from_fn(|| dispatcher.next(now)).map(|call| call.call.task.0);
+            let tasks = tasks.collect();
+            let alarm = dispatcher.alarm(now);
+            assert_eq!(dispatcher.alarm(now), None, "an alarm is set once");
+            if let Some(alarm) = alarm {
+                assert!(alarm > now);
+            }
+            tasks
+        };
+        assert_eq!(drain(0), [0, 9]);
+        assert_eq!(drain(999), [0_u32; 0]);
+        assert_eq!(drain(1_000), [1]);
+        assert_eq!(drain(2_000), [2]);
+        assert_eq!(drain(9_000), [0_u32; 0]);
     }
 }

@@ -11,10 +11,14 @@ mod client;
 mod dispatcher;
 mod host;
 pub mod lifecycle;
+mod pace;
 pub mod partition;
 mod row;
 pub mod why;
 
-pub use client::{Bulk, Client, Error as ClientError, Listed, Raised, StartOptions, View, Watch};
+pub use client::{
+    Bulk, Client, Error as ClientError, Listed, Raised, Signal, StartOptions, View, Watch,
+};
 pub use host::{Error, Hold, Host, Options};
+pub use pace::Pace;
 pub use partition::Unfolded;

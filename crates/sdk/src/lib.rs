@@ -43,7 +43,7 @@ pub use everstep_model::{
     kinds,
 };
 pub use everstep_runtime::{
-    Client, ClientError, Host, Options as HostOptions, Raised, StartOptions,
+    Client, ClientError, Host, Options as HostOptions, Raised, StartOptions, View,
 };
 pub use everstep_sdk_macros::{activity, entity, orchestrator};
 pub use everstep_worker::{ActivityOptions, Purity, Worker};

@@ -39,11 +39,20 @@ pub trait Worker: Send + Sync + 'static {
     /// What it knows of an activity.
     fn activity_options(&self, name: &str) -> Option<ActivityOptions>;
 
+    /// How long after the start of one activity of this name the next may start, on average; `None` for at once.
+    fn activity_interval(&self, _name: &str) -> Option<Duration> {
+        None
+    }
+
     /// What it knows of an entity; names are in lower case.
     fn entity_options(&self, name: &str) -> Option<EntityOptions>;
 
     /// Whether it has an orchestrator of this name.
     fn has_orchestrator(&self, name: &str) -> bool;
+
+    /// Where the answers go that come later. Called once, before anything runs; a worker that answers all turns at once
+    /// has no use for it.
+    fn answer_through(&self, _answers: Arc<dyn Answers>) {}
 
     /// The part that runs on one partition's thread.
     fn turns(&self, partition: PartitionId) -> Box<dyn Turns>;
@@ -53,6 +62,14 @@ pub trait Worker: Send + Sync + 'static {
 
     /// Runs operations of an entity that is not pure.
     fn entity(&self, batch: EntityBatch) -> BoxFuture<EntityReply>;
+}
+
+/// Takes the answers of turns that were answered with [`TurnReply::Later`].
+pub trait Answers: Send + Sync + 'static {
+    /// Answers the turn that began at `now`, the time of its `TurnStarted`, which names it: no other turn of the instance
+    /// has the same. An answer to a turn that nobody waits for is dropped. [`TurnReply::Later`] says that the turn is
+    /// lost; it is asked again.
+    fn turn_answered(&self, instance: &InstanceId, now: Timestamp, reply: TurnReply);
 }
 
 /// The part of a worker that lives on a partition's thread.
@@ -154,7 +171,7 @@ pub enum TurnReply {
         /// For a person: what was expected and what was found.
         reason: String,
     },
-    /// The answer comes later, through the runtime's handle.
+    /// The answer comes later, through [`Answers`].
     Later,
 }
 

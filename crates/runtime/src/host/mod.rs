@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -28,15 +28,15 @@ use std::{
 use everstep_model::{GroupNo, Iid, InstanceId, Outcome, PartitionId, Timestamp};
 use everstep_store::{Error as StoreError, Store, Tables};
 use everstep_worker::{
-    ActivityCall, ActivityOptions, BoxFuture, EntityBatch, EntityOptions, EntityReply, TurnReply,
-    TurnRequest, Turns, Worker, is_reserved,
+    ActivityCall, ActivityOptions, Answers, BoxFuture, EntityBatch, EntityOptions, EntityReply,
+    TurnReply, TurnRequest, Turns, Worker, is_reserved,
 };
 use tokio::sync::oneshot;
 
 use crate::{
     builtin::WithBuiltins,
     client::Client,
-    dispatcher::Dispatcher,
+    dispatcher::{Bounds, Dispatcher},
     lifecycle::Listener,
     partition::{
         Audience, Code, Effect, Input, Options as PartitionOptions, Partition, Request, Response,
@@ -240,6 +240,18 @@ impl Turns for Anyone {
     }
 }
 
+/// Brings late answers to the partitions that wait for them.
+struct Late<S: Store>(Weak<Shared<S>>);
+
+impl<S: Store> Answers for Late<S> {
+    fn turn_answered(&self, instance: &InstanceId, now: Timestamp, reply: TurnReply) {
+        if let Some(shared) = self.0.upgrade() {
+            let input = Input::TurnAnswered(instance.clone(), now, reply);
+            shared.send(home(&shared, instance), input);
+        }
+    }
+}
+
 /// What partitions ask of the worker's registry.
 struct Registry(Arc<dyn Worker>);
 
@@ -310,6 +322,7 @@ impl<S: Store> Host<S> {
         });
         let client = Client::new(&shared);
         builtins.connect(client.clone());
+        builtins.answer_through(Arc::new(Late(Arc::downgrade(&shared))));
         let mut partitions = recover(&shared)?;
         for (iid, execution, task) in suspects {
             let home = partitions.iter_mut().find(|partition| partition.id() == iid.partition());
@@ -358,7 +371,7 @@ impl<S: Store> Host<S> {
 
     /// Other code has registered with the worker: what waited for it goes on, what was parked is tried again.
     pub fn code_changed(&self) {
-        self.shared.dispatcher().code_changed(|name| self.shared.limit_of(name));
+        self.shared.dispatcher().code_changed(|name| self.shared.bounds_of(name));
         for partition in 0..self.shared.count {
             self.shared.send(PartitionId(partition), Input::CodeChanged);
         }
@@ -511,9 +524,10 @@ impl<S: Store> Shared<S> {
         self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn limit_of(&self, name: &str) -> Option<usize> {
+    fn bounds_of(&self, name: &str) -> Option<Bounds> {
         let options = self.worker.activity_options(name)?;
-        Some(options.concurrency.unwrap_or(usize::MAX))
+        let concurrency = options.concurrency.unwrap_or(usize::MAX);
+        Some(Bounds { concurrency, interval: self.worker.activity_interval(name) })
     }
 
     /// Asks a partition and waits for the answer.

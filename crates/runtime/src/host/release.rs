@@ -90,7 +90,7 @@ impl<S: Store> Shared<S> {
         for effect in effects {
             match effect {
                 Effect::Activity(dispatch) => {
-                    self.dispatcher().queue(dispatch, |name| self.limit_of(name));
+                    self.dispatcher().queue(dispatch, |name| self.bounds_of(name));
                     queued = true;
                 }
                 Effect::DropActivities(iid) => self.dispatcher().drop_queued(iid),
@@ -119,10 +119,15 @@ impl<S: Store> Shared<S> {
         if self.lags(3) || self.is_held() {
             return;
         }
-        let batch: Vec<_> = {
+        let now = tokio::time::Instant::now();
+        let (batch, alarm): (Vec<_>, _) = {
             let mut dispatcher = self.dispatcher();
-            std::iter::from_fn(|| dispatcher.next()).collect()
+            let batch = std::iter::from_fn(|| dispatcher.next(now)).collect();
+            (batch, dispatcher.alarm(now))
         };
+        if let Some(alarm) = alarm {
+            self.runtime.spawn(run_later(Arc::downgrade(self), alarm));
+        }
         if batch.is_empty() {
             return;
         }
@@ -203,6 +208,14 @@ impl<S: Store> Shared<S> {
 }
 
 /// An activity's future within its time.
+/// Looks for activities again at a time when one may start.
+async fn run_later<S: Store>(host: std::sync::Weak<Shared<S>>, at: tokio::time::Instant) {
+    tokio::time::sleep_until(at).await;
+    if let Some(shared) = host.upgrade() {
+        shared.run_activities();
+    }
+}
+
 async fn limited(name: &str, future: BoxFuture<Outcome>, timeout: Option<Duration>) -> Outcome {
     let ended = match timeout {
         None => guarded(future).await,

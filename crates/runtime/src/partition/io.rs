@@ -38,8 +38,8 @@ pub enum Input {
     },
     /// An entity ran its operations beside the partition.
     EntityEnded(InstanceId, EntityReply),
-    /// A worker in another process answers a turn.
-    TurnAnswered(InstanceId, TurnReply),
+    /// A worker in another process answers the turn that began at this time.
+    TurnAnswered(InstanceId, Timestamp, TurnReply),
     /// Rows that were asked for; `None` where there is no instance.
     Loaded(Vec<(InstanceId, Option<Row>)>),
     /// A history that was asked for, as far as it is folded, with all values at hand.

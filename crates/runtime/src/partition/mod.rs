@@ -292,7 +292,9 @@ impl Partition {
                 self.deliver(&instance, local(Body::TaskEnded { execution, task, outcome }), out);
             }
             Input::EntityEnded(instance, reply) => self.entity_ended(&instance, reply),
-            Input::TurnAnswered(instance, reply) => self.turn_answered(&instance, reply, out),
+            Input::TurnAnswered(instance, at, reply) => {
+                self.turn_answered(&instance, at, reply, out);
+            }
             Input::Loaded(rows) => {
                 rows.into_iter().for_each(|(id, row)| self.loaded(&id, row, out));
             }

@@ -179,11 +179,16 @@ impl Partition {
     pub(super) fn turn_answered(
         &mut self,
         id: &InstanceId,
+        at: Timestamp,
         reply: TurnReply,
         out: &mut Vec<Output>,
     ) {
         let code = self.code.identity();
         let Some(known) = self.known(id) else { return };
+        // A turn that was taken back, or another host run's.
+        if !matches!(&known.busy, Busy::Remote(pending) if pending.0.now == at) {
+            return;
+        }
         let Busy::Remote(pending) = std::mem::replace(&mut known.busy, Busy::No) else { return };
         let (turn, incoming) = *pending;
         match reply {

@@ -1,0 +1,5 @@
+from ..shared import words
+
+
+def main(name: str) -> str:
+    return words.greeting(name)
