@@ -117,7 +117,7 @@ pub(crate) enum Command {
     /// Write an instance, its history and its sub-orchestrations as JSON
     #[command(after_long_help = "Example:\n  everstep export order-7 > order-7.json")]
     Export(Export),
-    /// View an export; nothing is written to a hub unless you ask for it with --to-host
+    /// View an export; nothing is written to a hub
     #[command(after_long_help = "Example:\n  everstep import order-7.json")]
     Import(Import),
     /// Copy a hub to a folder while its host runs
@@ -286,8 +286,6 @@ pub(crate) struct Start {
 pub(crate) struct UnusedStart {
     #[arg(long, hide = true, value_name = "ARGS", allow_hyphen_values = true)]
     pub(crate) language_worker: Option<String>,
-    #[arg(long, hide = true)]
-    pub(crate) password: Option<String>,
     #[arg(long, hide = true)]
     pub(crate) dotnet_isolated_debug: bool,
     #[arg(long, hide = true)]
@@ -883,9 +881,6 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// A file that `export` wrote, or - for what comes in
     pub(crate) file: PathBuf,
-    /// Give the export to a running host, which decides whether it takes it
-    #[arg(long)]
-    pub(crate) to_host: bool,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -140,7 +140,18 @@ impl Api {
     pub(crate) async fn get(&self, call: Call) -> Result<Answer, Fault> {
         let what = format!("{} {}", call.method, call.path);
         let answer = self.ask(call).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(fault_of(&answer, &what)) }
+        if answer.status.is_success() {
+            return Ok(answer);
+        }
+        let fault = fault_of(&answer, &what);
+        let has_key = matches!(&self.transport, Transport::Http { key: Some(_), .. });
+        Err(match answer.status {
+            StatusCode::UNAUTHORIZED if has_key => Fault {
+                text: "the host does not take this key".to_owned(),
+                ..fault.remedy("`everstep keys list` shows the keys to whoever has the master key, which lies in keys.json in the hub's folder")
+            },
+            _ => fault,
+        })
     }
 
     /// Asks about one instance; that there is none is said by its id.
@@ -417,6 +428,9 @@ pub(crate) fn fault_of(answer: &Answer, what: &str) -> Fault {
         410 => Fault::new(Exit::Refused, text("the instance has ended")),
         503 => Fault::new(Exit::Unreachable, text("no host runs for this hub"))
             .remedy("start it with `everstep start`, then try again"),
+        500 if answer.body.contains("System.InvalidOperationException") => {
+            Fault::new(Exit::Refused, text("the instance's state does not allow this"))
+        }
         501 => Fault::error(text("this host cannot do that")),
         code => Fault::error(text(&format!("the host answered {code} to {what}"))),
     }
@@ -431,10 +445,8 @@ fn said(body: &str) -> Option<String> {
             let field = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
             let message =
                 field("Message").or_else(|| field("message")).or_else(|| field("error"))?;
-            match field("ExceptionMessage") {
-                Some(more) if !more.is_empty() => format!("{message}: {more}"),
-                _ => message,
-            }
+            // Where there are two, the first one only says what kind of thing the second one is.
+            field("ExceptionMessage").filter(|more| !more.is_empty()).unwrap_or(message)
         }
         Err(_) => body.to_owned(),
     };
@@ -471,7 +483,7 @@ mod tests {
         );
         assert_eq!(
             text(500, r#"{"Message":"Something went wrong","ExceptionMessage":"no function X"}"#),
-            (Exit::Error, "Something went wrong: no function X".into())
+            (Exit::Error, "no function X".into())
         );
         assert_eq!(
             text(412, "\"It has not failed.\""),

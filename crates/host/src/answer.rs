@@ -115,7 +115,7 @@ fn with_body(status: StatusCode, data: Data) -> Response {
     response
 }
 
-fn plain(data: Data) -> Value {
+pub(crate) fn plain(data: Data) -> Value {
     match data {
         Data::Json(value) => value,
         Data::Text(text) => Value::String(text),

@@ -49,6 +49,9 @@ pub struct StartArgs {
     /// The certificate and its key, PEM, in one file; one is made for localhost if not given
     #[arg(long, value_name = "FILE", requires = "use_https")]
     pub cert: Option<PathBuf>,
+    /// The password of a certificate [accepted, not needed: PEM files have none]
+    #[arg(long, hide = true, value_name = "TEXT")]
+    pub password: Option<String>,
     /// The folder for the hub's data [default: .everstep in the app's folder]
     #[arg(long, value_name = "FOLDER", env = "EVERSTEP_DATA")]
     pub data: Option<PathBuf>,
@@ -67,9 +70,15 @@ pub struct StartArgs {
     /// Answer requests as if each function had this much time, in seconds, to start [accepted, not needed]
     #[arg(short, long, hide = true)]
     pub timeout: Option<u64>,
+    /// For apps in Python: a debugger can attach here; needs the package debugpy in the app's environment
+    #[arg(long, value_name = "PORT")]
+    pub debug: Option<u16>,
     /// Build nothing before the start
     #[arg(long)]
     pub no_build: bool,
+    /// Say nothing on standard output: for programs with a command line of their own
+    #[arg(skip)]
+    pub quiet: bool,
 }
 
 /// The two behaviours of the management API that are in the field.

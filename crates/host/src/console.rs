@@ -33,6 +33,8 @@ pub(crate) struct Ready<'a> {
     pub(crate) data: &'a Path,
     /// Whether keys are required, and why.
     pub(crate) keys: &'a str,
+    /// What HTTPS is spoken with, and its fingerprint.
+    pub(crate) certificate: Option<(&'a str, &'a str)>,
     /// Instances that an earlier run left unfinished.
     pub(crate) unfinished: u64,
     pub(crate) held: bool,
@@ -74,6 +76,9 @@ impl Ready<'_> {
         writeln!(out, "Task hub:    {} in {}", self.hub, self.data.display())?;
         writeln!(out, "Management:  {}/runtime/webhooks/durabletask/instances", self.url)?;
         writeln!(out, "Keys:        {}", self.keys)?;
+        if let Some((certificate, fingerprint)) = self.certificate {
+            writeln!(out, "Certificate: {certificate}\n             SHA-256 {fingerprint}")?;
+        }
         if let Some(storage) = self.storage {
             writeln!(out, "Storage:     {storage}")?;
         }
@@ -115,6 +120,7 @@ impl Ready<'_> {
             "hub": self.hub,
             "data": self.data,
             "keys": self.keys,
+            "certificateSha256": self.certificate.map(|(_, fingerprint)| fingerprint),
             "unfinished": self.unfinished,
             "held": self.held,
             "storage": self.storage,
@@ -150,6 +156,7 @@ mod tests {
             hub: "TestHubName",
             data: Path::new("app/.everstep"),
             keys: "not required: only this machine can connect",
+            certificate: None,
             unfinished: 3,
             held: false,
             storage: None,

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use everstep::{ActivityOptions, Failure, HTTP_ACTIVITY, HttpRequest, HttpResponse, Value, kinds};
 use everstep_model::{Outcome, PartitionId};
 use everstep_worker::{
-    ActivityCall, BoxFuture, EntityBatch, EntityOptions, EntityReply, Turns, Worker,
+    ActivityCall, Answers, BoxFuture, EntityBatch, EntityOptions, EntityReply, Turns, Worker,
 };
 use tracing::Instrument as _;
 
@@ -56,12 +56,20 @@ impl Worker for WithHttp {
         }
     }
 
+    fn activity_interval(&self, name: &str) -> Option<Duration> {
+        self.app.activity_interval(name)
+    }
+
     fn entity_options(&self, name: &str) -> Option<EntityOptions> {
         self.app.entity_options(name)
     }
 
     fn has_orchestrator(&self, name: &str) -> bool {
         self.app.has_orchestrator(name)
+    }
+
+    fn answer_through(&self, answers: Arc<dyn Answers>) {
+        self.app.answer_through(answers);
     }
 
     fn turns(&self, partition: PartitionId) -> Box<dyn Turns> {

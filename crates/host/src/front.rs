@@ -32,7 +32,7 @@ use crate::{
     cors::{self, Cors},
     invoke::Call,
     site::Site,
-    triggers::event_grid,
+    triggers::{blob_events, event_grid},
 };
 
 /// Everything that the host serves.
@@ -41,6 +41,7 @@ pub(crate) fn router(site: &Arc<Site>, cors: Cors) -> Router {
         .route("/", get(home))
         .merge(admin::router())
         .merge(event_grid::router())
+        .merge(blob_events::router())
         .fallback(function)
         .with_state(Arc::clone(site))
         .merge(site.api.router());

@@ -10,28 +10,69 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use everstep::{Failure, kinds};
+use everstep_functions::config::host_json::FunctionLimits;
 use everstep_functions::program::{Answer, Data, Invocation, Program, Trigger};
 use everstep_model::{Guid, TraceContext};
+use everstep_runtime::Pace;
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::bindings::Bindings;
 
 /// Runs functions of one program.
 pub(crate) struct Invoker {
     program: Arc<dyn Program>,
+    /// What runs are given and write beside the trigger.
+    bindings: Option<Arc<Bindings>>,
     /// The time of one run, if there is a limit.
     timeout: Option<Duration>,
-    /// Functions that may not run as often at once as they like, by their lower-case name.
-    slots: HashMap<String, Arc<Semaphore>>,
+    /// Functions that may not run as they like, by their lower-case name.
+    bounds: HashMap<String, Bounds>,
     running: AtomicUsize,
     idle: Notify,
     counts: Counts,
+}
+
+/// What holds one function back.
+struct Bounds {
+    slots: Option<Arc<Semaphore>>,
+    pace: Option<Mutex<Pace>>,
+    timeout: Option<Duration>,
+}
+
+impl Bounds {
+    fn of(limits: &FunctionLimits) -> Self {
+        Self {
+            slots: limits.max_concurrency.map(|limit| Arc::new(Semaphore::new(limit))),
+            pace: limits.interval().map(|interval| Mutex::new(Pace::new(interval))),
+            timeout: limits.timeout,
+        }
+    }
+
+    /// Waits until the function may run, and holds its place.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        let slot = match &self.slots {
+            Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
+            None => None,
+        };
+        if let Some(pace) = &self.pace {
+            while let Err(later) = take(pace) {
+                tokio::time::sleep_until(later).await;
+            }
+        }
+        slot
+    }
+}
+
+fn take(pace: &Mutex<Pace>) -> Result<(), tokio::time::Instant> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner).take(tokio::time::Instant::now())
 }
 
 /// How runs ended, since the start.
@@ -68,25 +109,44 @@ impl Call {
     }
 }
 
+impl Call {
+    fn into_invocation(self, id: Guid) -> Invocation {
+        Invocation {
+            id,
+            function: self.function,
+            trigger: self.trigger,
+            data: self.data,
+            inputs: self.inputs,
+            trace: self.trace,
+            retries: self.retries,
+        }
+    }
+}
+
 impl Invoker {
-    /// `limits` are the functions that may run so often at once.
+    /// `limits` are those of single functions.
     pub(crate) fn new(
         program: Arc<dyn Program>,
         timeout: Option<Duration>,
-        limits: impl IntoIterator<Item = (String, usize)>,
+        limits: impl IntoIterator<Item = (String, FunctionLimits)>,
     ) -> Self {
-        let slots = limits
-            .into_iter()
-            .map(|(name, limit)| (name.to_lowercase(), Arc::new(Semaphore::new(limit))))
-            .collect();
+        let limits = limits.into_iter();
+        let bounds =
+            limits.map(|(name, limits)| (name.to_lowercase(), Bounds::of(&limits))).collect();
         Self {
             program,
+            bindings: None,
             timeout,
-            slots,
+            bounds,
             running: AtomicUsize::new(0),
             idle: Notify::new(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same with the bindings of queues and blobs.
+    pub(crate) fn with_bindings(self, bindings: Bindings) -> Self {
+        Self { bindings: Some(Arc::new(bindings)), ..self }
     }
 
     pub(crate) fn counts(&self) -> &Counts {
@@ -113,8 +173,8 @@ impl Invoker {
         let guard = Running::new(self);
         tokio::spawn(async move {
             let invoker = &guard.0;
-            let slot = match invoker.slots.get(&call.function.to_lowercase()) {
-                Some(slots) => Some(Arc::clone(slots).acquire_owned().await),
+            let slot = match invoker.bounds.get(&call.function.to_lowercase()) {
+                Some(bounds) => bounds.slot().await,
                 None => None,
             };
             let answer = invoker.run_now(call).await;
@@ -155,20 +215,28 @@ impl Invoker {
     async fn within_time(&self, id: Guid, call: Call) -> Result<Answer, Failure> {
         let span = tracing::info_span!(target: "Function", "function", name = %call.function, invocation = %id);
         let function = Arc::clone(&call.function);
-        let invocation = Invocation {
-            id,
-            function: call.function,
-            trigger: call.trigger,
-            data: call.data,
-            inputs: call.inputs,
-            trace: call.trace,
-            retries: call.retries,
-        };
         let program = Arc::clone(&self.program);
-        let run = async move { program.invoke(invocation).await };
+        let bindings = self.bindings.clone().and_then(|bindings| {
+            let bound = bindings.find(&function)?;
+            Some((bindings, bound))
+        });
+        let run = async move {
+            match bindings {
+                None => program.invoke(call.into_invocation(id)).await,
+                Some((bindings, bound)) => {
+                    let mut call = call;
+                    bindings.read(&bound, &mut call).await?;
+                    let data = call.data.clone();
+                    let mut answer = program.invoke(call.into_invocation(id)).await?;
+                    bindings.write(&bound, &data, &mut answer).await?;
+                    Ok(answer)
+                }
+            }
+        };
         // In a task of its own a panic comes back as a value.
         let mut task = tokio::spawn(tracing::Instrument::instrument(run, span));
-        let ended = match self.timeout {
+        let own = self.bounds.get(&function.to_lowercase()).and_then(|bounds| bounds.timeout);
+        let ended = match own.or(self.timeout) {
             None => (&mut task).await,
             Some(limit) => match tokio::time::timeout(limit, &mut task).await {
                 Ok(ended) => ended,
@@ -279,7 +347,7 @@ mod tests {
         }
     }
 
-    fn invoker(limits: &[(&str, usize)]) -> Arc<Invoker> {
+    fn invoker(limits: &[(&str, FunctionLimits)]) -> Arc<Invoker> {
         let limits = limits.iter().map(|(name, limit)| ((*name).to_owned(), *limit));
         Arc::new(Invoker::new(Arc::new(Odd), Some(Duration::from_secs(5)), limits))
     }
@@ -316,7 +384,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_function_at_its_limit_waits_for_a_slot() {
-        let invoker = invoker(&[("Hangs", 1)]);
+        let one = FunctionLimits { max_concurrency: Some(1), ..FunctionLimits::default() };
+        let invoker = invoker(&[("Hangs", one)]);
         let first = invoker.start(call("hangs"));
         let second = invoker.start(call("hangs"));
         let began = tokio::time::Instant::now();
@@ -324,6 +393,22 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(5));
         second.await.unwrap().unwrap_err();
         assert_eq!(began.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_keeps_its_pace_and_its_own_time() {
+        let paced = FunctionLimits { rate_per_second: Some(2.0), ..FunctionLimits::default() };
+        let timeout = Some(Duration::from_millis(30));
+        let short = FunctionLimits { timeout, ..FunctionLimits::default() };
+        let invoker = invoker(&[("ok", paced), ("hangs", short)]);
+        let began = tokio::time::Instant::now();
+        for after in [0, 500, 1_000] {
+            invoker.run(call("ok")).await.unwrap();
+            assert_eq!(began.elapsed().as_millis() / 10 * 10, after);
+        }
+        let began = tokio::time::Instant::now();
+        invoker.run(call("hangs")).await.unwrap_err();
+        assert_eq!(began.elapsed().as_millis() / 10 * 10, 30);
     }
 
     #[tokio::test(start_paused = true)]

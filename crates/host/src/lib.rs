@@ -10,22 +10,30 @@ mod admin;
 mod answer;
 mod app;
 mod args;
+mod bindings;
 mod configuration;
 mod console;
 mod cors;
 mod custom;
 mod durable_file;
 mod durable_http;
+mod durable_limits;
 mod front;
+mod health;
 mod hub;
 mod invoke;
 mod keys;
 mod observe;
 mod offline;
+mod rehearsal;
+mod retention;
+mod secrets;
 mod serve;
 mod site;
 mod sql;
 mod start;
+mod storage;
+mod tls;
 mod triggers;
 
 use std::process::ExitCode;
@@ -34,12 +42,16 @@ use clap::Parser;
 
 pub use answer::refusal;
 pub use app::{
-    Auth, BAD_REQUEST, EventGrid, EventGridCall, FunctionApp, Http, HttpCall, Services, Timer,
-    TimerCall,
+    Auth, BAD_REQUEST, Blob, BlobCall, Container, EventGrid, EventGridCall, FunctionApp, Http,
+    HttpCall, IntoApp, Queue, QueueCall, Sent, Services, Timer, TimerCall,
 };
 pub use args::{CompatArg, StartArgs};
+pub use everstep_python::{Difference, Outcome, Place, Rehearsal, Unreadable};
+pub use everstep_storage::client::Encoding;
 pub use observe::metrics::names as metric_names;
 pub use offline::{Offline, OfflineOptions, hub_folder, offline, running};
+pub use rehearsal::rehearsal;
+pub use secrets::{Secret, Secrets};
 pub use start::Error;
 
 /// A turn allocates in one thread and frees in another, thousands of times a second: the system's allocator takes a fifth
@@ -55,11 +67,15 @@ pub type Response = http::Response<axum::body::Body>;
 #[derive(Debug, Parser)]
 #[command(about = "Runs this app; `everstep start` takes the same options", long_about = None)]
 struct AppCommand {
+    /// Start nothing: ask the app that runs there whether it is ready for work
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "http://127.0.0.1:7071")]
+    health: Option<String>,
     #[command(flatten)]
     start: StartArgs,
 }
 
-/// Runs an app until it is told to stop. To be called first thing in `main`, with the function that builds the app.
+/// Runs an app until it is told to stop. To be called first thing in `main`, with the function that builds the app; one
+/// that gives an error instead ends the start with its text.
 ///
 /// ```no_run
 /// use everstep::App;
@@ -69,13 +85,17 @@ struct AppCommand {
 ///     everstep_host::main(|_| FunctionApp::new(App::new("1.0")))
 /// }
 /// ```
-pub fn main(build: impl FnOnce(&Services) -> FunctionApp) -> ExitCode {
-    run(&AppCommand::parse().start, build)
+pub fn main<A: IntoApp>(build: impl FnOnce(&Services) -> A) -> ExitCode {
+    let command = AppCommand::parse();
+    match &command.health {
+        Some(url) => health::ask(url),
+        None => run(&command.start, build),
+    }
 }
 
 /// Runs an app with these arguments until it is told to stop.
-pub fn run(args: &StartArgs, build: impl FnOnce(&Services) -> FunctionApp) -> ExitCode {
-    start::run(args, start::Code::Rust(Box::new(build)))
+pub fn run<A: IntoApp>(args: &StartArgs, build: impl FnOnce(&Services) -> A) -> ExitCode {
+    start::run(args, start::Code::Rust(Box::new(|services| build(services).into_app())))
 }
 
 /// Runs the app in a folder whose code is no Rust program: a custom handler.

@@ -20,7 +20,9 @@ use everstep_http::{Api, Rpc};
 use everstep_store_embedded::Embedded;
 use tokio::sync::Semaphore;
 
-use crate::{invoke::Invoker, keys::Doorkeeper, observe::metrics::Metrics};
+use crate::{
+    invoke::Invoker, keys::Doorkeeper, observe::metrics::Metrics, storage::Storage, triggers,
+};
 
 /// A running host.
 pub(crate) struct Site {
@@ -37,6 +39,9 @@ pub(crate) struct Site {
     pub(crate) routes: Table,
     pub(crate) keys: Arc<Doorkeeper>,
     pub(crate) invoker: Arc<Invoker>,
+    /// Queues and blobs.
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) blob_hooks: triggers::blob::Hooks,
     pub(crate) api: Arc<Api>,
     pub(crate) client: Client,
     /// How the processes of other languages reach the host.
@@ -66,6 +71,11 @@ impl Site {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether triggers wait: earlier work is held, or the host is draining.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_draining() || self.held.load(Ordering::Relaxed)
     }
 }
 

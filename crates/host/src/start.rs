@@ -18,20 +18,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use everstep::{Host, HostOptions, Worker};
+use everstep::{BoxError, Host, HostOptions, Worker};
 use everstep_functions::{
     config::{
         self, HostConfig, Notice, NoticeKind,
         binding::{self, Bound, Trigger},
         function_json,
-        host_json::{LogLevel, Requests},
+        host_json::{LogLevel, Overridable, Requests, TracingVersion},
     },
     program::{Function, Program},
     route::{Route, Table},
 };
 use everstep_http::{Api, ApiOptions, Base, Compat, Functions, Rpc};
-use everstep_model::{Kind, Status, Timestamp};
+use everstep_model::{Kind, ReusePolicy, Status, Timestamp};
 use everstep_runtime::{Hold, partition};
+use everstep_storage::service::ServiceOptions;
 use everstep_store_embedded::Embedded;
 use tokio::{
     net::TcpListener,
@@ -41,11 +42,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::{
     CompatArg, FunctionApp, Services, StartArgs,
+    bindings::{self, Bindings},
     configuration::{self, Configured, Places},
     console::{Ready, Shown, What},
     cors::{self, Cors},
     custom::{self, CustomProgram, Handler},
     durable_http::WithHttp,
+    durable_limits::Bounded,
     front,
     hub::{self, HubFolder, PARTITIONS},
     invoke::Invoker,
@@ -56,9 +59,13 @@ use crate::{
         metrics::Metrics,
         otlp::{self, Collector, Exporter},
     },
+    retention,
+    secrets::{self, Vault},
     serve::{self, BindError, Limits},
     site::{Gate, Site},
     sql::{Files, HubSql},
+    storage::{self, Ports, Storage},
+    tls::{self, Https, Origin},
     triggers,
 };
 
@@ -85,20 +92,35 @@ pub enum Error {
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    /// The secrets cannot be used.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
     /// An origin is none.
     #[error(transparent)]
     Cors(#[from] cors::Error),
+    /// Queues and blobs cannot be had.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    /// HTTPS cannot be spoken.
+    #[error(transparent)]
+    Https(#[from] tls::Error),
     /// The collector is none.
     #[error(transparent)]
     Collector(#[from] otlp::Error),
+    /// The app in Python cannot be started.
+    #[error(transparent)]
+    Python(#[from] everstep_python::Error),
     /// The custom handler does not work.
     #[error(transparent)]
     Handler(#[from] custom::Error),
     /// There is no code to run.
     #[error(
-        "{0} has no app that this command can start: neither a Cargo.toml nor a customHandler in host.json was found; make one with `everstep new rust NAME`"
+        "{0} has no app that this command can start: neither a Cargo.toml nor a function_app.py nor a customHandler in host.json was found; make one with `everstep new rust NAME`"
     )]
     NoApp(PathBuf),
+    /// The app does not want to run like this.
+    #[error("{0}")]
+    App(BoxError),
     /// A flag needs more.
     #[error("{0}")]
     Flag(String),
@@ -112,10 +134,13 @@ pub enum Error {
     },
 }
 
+/// Builds an app in Rust.
+type Build<'a> = dyn FnOnce(&Services) -> Result<FunctionApp, BoxError> + 'a;
+
 /// Where the functions come from.
 pub(crate) enum Code<'a> {
     /// A program in Rust that this host is part of.
-    Rust(Box<dyn FnOnce(&Services) -> FunctionApp + 'a>),
+    Rust(Box<Build<'a>>),
     /// The files of a folder.
     Folder,
 }
@@ -161,28 +186,46 @@ async fn start_and_serve(args: &StartArgs, code: Code<'_>, began: Instant) -> Re
     let cors = cors_of(args, &configured)?;
     listen_to_logs(args, &configured.host);
     configured.notices.iter().for_each(remark);
-    let url = format!("http://localhost:{port}");
-    let start = Start { args, places: &places, configured, address, url, began };
+    let given = args.cert.as_deref().map(tls::given).transpose()?;
+    let scheme = if args.use_https { "https" } else { "http" };
+    let url = format!("{scheme}://localhost:{port}");
+    let storage = (Ports::USUAL, ServiceOptions::default());
+    let start = Start { args, places: &places, configured, address, url, storage, began };
     let (site, tasks) = start.site(code).await?;
+    let https = https(args, given, &site.folder, address)?;
+    let acceptor = https.as_ref().map(|https| https.acceptor.clone());
     let router = front::router(&site, cors);
     let (stop, stopped) = watch::channel(false);
     let grace = Duration::from_secs(args.drain);
-    let serving = tokio::spawn(serve::serve(listener, router, Limits::default(), stopped, grace));
-    let listeners = triggers::start(&site);
-    announce(args, &site, address).await?;
+    let limits = Limits::default();
+    let serving = tokio::spawn(serve::serve(listener, acceptor, router, limits, stopped, grace));
+    let listeners = triggers::start(&site).await;
+    announce(args, &site, https.as_ref(), address).await?;
     wait_for_signal().await?;
     say_stopping(args);
     tokio::spawn(end_at_once_on_a_second_signal());
     site.draining.store(true, Ordering::SeqCst);
-    listeners.stop().await;
     // It has ended already if nobody hears.
     let _ = stop.send(true);
-    let left = site.invoker.drain(grace).await;
+    let ((), left) = tokio::join!(listeners.stop(grace), site.invoker.drain(grace));
     if left > 0 {
         tracing::warn!(target: "Host.General", left, "runs of functions were still under way when the time to drain was over");
     }
     drop(serving.await);
     tasks.finish(site, grace).await
+}
+
+/// What HTTPS is spoken with, if it is asked for.
+fn https(
+    args: &StartArgs,
+    given: Option<Https>,
+    folder: &Path,
+    address: IpAddr,
+) -> Result<Option<Https>, tls::Error> {
+    match given {
+        None if args.use_https => tls::own(folder, &address.to_string()).map(Some),
+        given => Ok(given),
+    }
 }
 
 fn script_root(args: &StartArgs) -> Result<PathBuf, Error> {
@@ -272,6 +315,8 @@ struct Start<'a> {
     configured: Configured,
     address: IpAddr,
     url: String,
+    /// How the storage service is opened, if it is.
+    storage: (Ports, ServiceOptions),
     began: Instant,
 }
 
@@ -284,8 +329,10 @@ struct Tasks {
 
 impl Tasks {
     async fn finish(self, site: Arc<Site>, grace: Duration) -> Result<(), Error> {
+        let storage = Arc::clone(&site.storage);
         drop(site);
         self.hub.stop().await.map_err(|error| Error::Hub(error.into()))?;
+        storage.stop().await;
         drop(self.program);
         if let Some(exporter) = self.exporter {
             exporter.finish(grace).await;
@@ -296,11 +343,11 @@ impl Tasks {
 
 impl Start<'_> {
     async fn site(self, code: Code<'_>) -> Result<(Arc<Site>, Tasks), Error> {
-        let Self { args, places, configured, address, url, began } = self;
+        let Self { args, places, configured, address, url, storage, began } = self;
         let Configured { host: config, settings, .. } = configured;
         let settings = Arc::new(settings);
         let services = Services::new(Arc::clone(&settings));
-        let program = program(code, &services, places, &config, &settings).await?;
+        let program = program(code, &services, places, &config, &settings, args.debug).await?;
         let (listed, bound, faults) = bind(program.as_ref(), &config, &settings, args);
         let (routes, faults) = routes(&config, &bound, faults);
         let required = required(args, address);
@@ -316,6 +363,14 @@ impl Start<'_> {
         let names: Vec<&str> = bound.values().map(|bound| bound.name.as_str()).collect();
         let keys = Doorkeeper::open(&folder.path.join("keys.json"), required, &names)?;
 
+        let (ports, service) = storage;
+        let at = storage::Options { folder: folder.path.join("storage"), ports, service };
+        let storage = Storage::new(Arc::clone(&settings), at);
+        let (bound, faults) = connected(&storage, bound, faults).await?;
+
+        let vault = Vault::open(&folder.path)?;
+        let owners = secrets::owners(&vault);
+
         let metrics = Arc::new(Metrics::default());
         let collector =
             Collector::of(|name| settings.get(name).map(str::to_owned), &durable.hub_name)?;
@@ -323,7 +378,11 @@ impl Start<'_> {
             collector.map(|collector| Exporter::start(collector, reqwest::Client::new()));
         let (ended, endings) = mpsc::unbounded_channel();
         let spans = exporter.as_ref().map(Exporter::sender);
-        let listener = Watching::new(Arc::clone(&metrics), spans, &durable.hub_name, ended);
+        let spans = spans.filter(|_| durable.tracing != TracingVersion::None);
+        let (told, turns) = mpsc::unbounded_channel();
+        let told = durable.notifications.is_some().then_some(told);
+        let listener =
+            Watching::new(Arc::clone(&metrics), spans, &durable.hub_name, ended).telling(told);
 
         let worker = worker(program.worker(), &config)?;
         let options = HostOptions {
@@ -333,6 +392,7 @@ impl Start<'_> {
         };
         let hub = Host::start(store, worker, options).map_err(|error| Error::Hub(error.into()))?;
         let client = hub.client();
+        secrets::sweep(&vault, owners, &client).await;
         let sql = HubSql { client: client.clone(), tables: folder.tables(), files: Files::InUse };
         let names = Arc::new(Names::of(&bound));
         let api = Arc::new(Api::new(ApiOptions {
@@ -343,16 +403,22 @@ impl Start<'_> {
             },
             use_forwarded_host: durable.use_forwarded_host,
             base: Base(url.clone()),
+            public_host: public_host(&settings, &url),
             default_version: durable.default_version.clone().unwrap_or_default(),
+            reuse: match durable.overridable_existing_instance_states {
+                Overridable::NonRunningStates => ReusePolicy::ended(),
+                Overridable::AnyState => ReusePolicy::any(),
+            },
             sql: Some(Arc::new(sql)),
             ..ApiOptions::new(client.clone(), durable.hub_name.clone(), names, keys.clone())
         }));
-        services.start(client.clone(), Arc::clone(&api));
-        let limits = config.everstep.limited().filter_map(|(name, limits)| {
-            limits.max_concurrency.map(|limit| (name.to_owned(), limit))
-        });
-        let invoker = Arc::new(Invoker::new(Arc::clone(&program), config.function_timeout, limits));
-        let rpc = rpc(&program, &api).await?;
+        services.start(client.clone(), Arc::clone(&api), Arc::clone(&vault), storage.clone());
+        let limits = config.everstep.limited().map(|(name, limits)| (name.to_owned(), limits));
+        let encoding = triggers::queue::encoding(config.queues.message_encoding);
+        let bindings = Bindings::new(Arc::clone(&storage), encoding, &bound);
+        let invoker = Invoker::new(Arc::clone(&program), config.function_timeout, limits);
+        let invoker = Arc::new(invoker.with_bindings(bindings));
+        let rpc = rpc(&program, &api, durable.local_rpc_endpoint_enabled).await?;
         let site = Arc::new(Site {
             gate: Gate::new(
                 config.http.max_outstanding_requests,
@@ -372,6 +438,8 @@ impl Start<'_> {
             routes,
             keys,
             invoker,
+            storage,
+            blob_hooks: triggers::blob::Hooks::default(),
             api,
             client,
             metrics,
@@ -381,7 +449,12 @@ impl Start<'_> {
             held: AtomicBool::new(args.hold),
             draining: AtomicBool::new(false),
         });
-        triggers::webhooks::start(&site, endings);
+        if !args.hold {
+            hub.release();
+        }
+        triggers::notifications::start(&site, turns);
+        retention::start(&site);
+        triggers::webhooks::start(&site, secrets::hear(&vault, endings));
         Ok((site, Tasks { hub, exporter, program }))
     }
 }
@@ -393,12 +466,23 @@ async fn program(
     places: &Places,
     config: &HostConfig,
     settings: &config::Settings,
+    debug: Option<u16>,
 ) -> Result<Arc<dyn Program>, Error> {
+    if debug.is_some() && (matches!(code, Code::Rust(_)) || config.custom_handler.is_some()) {
+        return Err(Error::Flag(
+            "--debug is for apps in Python; start a debugger of the app's own language".to_owned(),
+        ));
+    }
     match code {
-        Code::Rust(build) => Ok(build(services).into_program(services.clone())),
+        Code::Rust(build) => {
+            let app = build(services).map_err(Error::App)?;
+            Ok(app.into_program(services.clone()))
+        }
         Code::Folder => {
             let Some(handler) = &config.custom_handler else {
-                return Err(Error::NoApp(places.root.clone()));
+                let app = python(places, config, settings)?;
+                let show = |line: &str| drop(writeln!(std::io::stderr().lock(), "{line}"));
+                return Ok(everstep_python::App { debug, ..app }.start(show).await?);
             };
             let loaded =
                 function_json::load(&places.root, settings).map_err(config::Errors::from)?;
@@ -424,6 +508,22 @@ async fn program(
             Ok(CustomProgram::start(handler, loaded.functions).await?)
         }
     }
+}
+
+/// An app in Python.
+pub(crate) fn python<'a>(
+    places: &'a Places,
+    config: &HostConfig,
+    settings: &'a config::Settings,
+) -> Result<everstep_python::App<'a>, Error> {
+    let app = everstep_python::App {
+        root: &places.root,
+        settings,
+        function_timeout: config.function_timeout,
+        active_environment: std::env::var_os("VIRTUAL_ENV").map(PathBuf::from),
+        debug: None,
+    };
+    if app.is_there() { Ok(app) } else { Err(Error::NoApp(places.root.clone())) }
 }
 
 /// A path below the folder, if there is such a file; else a program that the system finds.
@@ -487,6 +587,37 @@ fn routes(
     (table, faults)
 }
 
+/// Finds the accounts of queues and blobs; functions whose account cannot be found are told of and left out.
+async fn connected(
+    storage: &Storage,
+    mut bound: BTreeMap<String, Arc<Bound>>,
+    mut faults: Faults,
+) -> Result<(BTreeMap<String, Arc<Bound>>, Faults), storage::Error> {
+    for (key, function) in bound.clone() {
+        for (setting, what) in bindings::settings(&function) {
+            let found = storage.connection(setting).await;
+            let found = found.and_then(|connection| match what {
+                bindings::What::Queue => connection.queues().map(drop),
+                bindings::What::Blob => connection.blobs().map(drop),
+            });
+            match found {
+                Ok(()) => {}
+                Err(error @ (storage::Error::Open(_) | storage::Error::Listen(_))) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    let name = &function.name;
+                    tracing::error!(target: "Host.Startup.Notice", "function `{name}` is left out: {error}");
+                    faults.entry(key.clone()).or_default().push(error.to_string());
+                    bound.remove(&key);
+                    break;
+                }
+            }
+        }
+    }
+    Ok((bound, faults))
+}
+
 fn required(args: &StartArgs, address: IpAddr) -> Required {
     if args.enable_auth || (!address.is_loopback() && !args.no_auth) {
         Required::Yes
@@ -496,7 +627,8 @@ fn required(args: &StartArgs, address: IpAddr) -> Required {
 }
 
 fn worker(app: Arc<dyn Worker>, config: &HostConfig) -> Result<Arc<dyn Worker>, Error> {
-    let with_http = WithHttp::new(app, config.durable_task.async_request_sleep);
+    let bounded = Arc::new(Bounded::new(app, config));
+    let with_http = WithHttp::new(bounded, config.durable_task.async_request_sleep);
     with_http.map(|worker| Arc::new(worker) as Arc<dyn Worker>).map_err(|error| Error::System {
         doing: "making an HTTP client",
         source: std::io::Error::other(error),
@@ -513,17 +645,28 @@ fn host_options(config: &HostConfig, args: &StartArgs) -> HostOptions {
             .durable_task
             .max_concurrent_activity_functions
             .unwrap_or(defaults.activities),
-        retention: config.everstep.retention,
         drain: Duration::from_secs(args.drain),
-        hold: if args.hold { Hold::UntilReleased } else { Hold::Work },
+        // Earlier work goes on once everything that it may ask for is there.
+        hold: Hold::UntilReleased,
         partition: limits,
         ..defaults
     }
 }
 
+/// Where clients reach the host, if a setting says it: the one that the host adds itself says no more than a request does.
+fn public_host(settings: &config::Settings, url: &str) -> Option<String> {
+    let name = settings.get("WEBSITE_HOSTNAME")?;
+    let is_own = url.split_once("://").is_some_and(|(_, own)| own == name);
+    (!is_own && !name.trim().is_empty()).then(|| name.trim().to_owned())
+}
+
 /// Where processes of other languages reach the API without a key; programs in Rust need no such place.
-async fn rpc(program: &Arc<dyn Program>, api: &Arc<Api>) -> Result<Rpc, Error> {
-    if program.language() == "rust" {
+async fn rpc(
+    program: &Arc<dyn Program>,
+    api: &Arc<Api>,
+    is_enabled: Option<bool>,
+) -> Result<Rpc, Error> {
+    if !is_enabled.unwrap_or(program.language() != "rust") {
         return Ok(Rpc::Http(String::new()));
     }
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -536,7 +679,7 @@ async fn rpc(program: &Arc<dyn Program>, api: &Arc<Api>) -> Result<Rpc, Error> {
     // It lives as long as the process: the program's own processes end with it.
     let (keep, stop) = watch::channel(false);
     tokio::spawn(async move {
-        serve::serve(listener, router, Limits::default(), stop, Duration::ZERO).await;
+        serve::serve(listener, None, router, Limits::default(), stop, Duration::ZERO).await;
         drop(keep);
     });
     Ok(Rpc::Http(format!("http://127.0.0.1:{port}/durabletask/")))
@@ -577,27 +720,47 @@ impl Functions for Names {
 }
 
 /// Tells whoever started the host that it is ready.
-async fn announce(args: &StartArgs, site: &Site, address: IpAddr) -> Result<(), Error> {
+async fn announce(
+    args: &StartArgs,
+    site: &Site,
+    https: Option<&Https>,
+    address: IpAddr,
+) -> Result<(), Error> {
     let counts = site.client.counts().await.unwrap_or_default();
     let is_open = |kind: Kind, status: Status| kind == Kind::Orchestration && !status.is_terminal();
     let unfinished = counts.iter().filter(|(kind, _, status, _)| is_open(*kind, *status));
     let functions = shown(site);
+    let certificate = https.map(|https| (certificate(https), https.fingerprint.as_str()));
+    let storage = site.storage.shown().await;
     let ready = Ready {
         functions: &functions,
         url: &site.url,
         hub: &site.hub_name,
         data: &site.folder,
         keys: who_may_call(site.keys.required(), args, address),
+        certificate: certificate.as_ref().map(|(text, print)| (text.as_str(), *print)),
         unfinished: unfinished.map(|(.., count)| count).sum(),
         held: args.hold,
-        storage: None,
+        storage: storage.as_deref(),
         milliseconds: site.began.elapsed().as_millis(),
     };
+    if args.quiet {
+        return Ok(());
+    }
     let text = if args.json { format!("{}\n", ready.json()) } else { ready.text() };
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|source| Error::System { doing: "writing to standard output", source })
+}
+
+/// The certificate, for whoever is asked to trust it.
+fn certificate(https: &Https) -> String {
+    let whose = match https.origin {
+        Origin::Given => "",
+        Origin::Made => "made by this host, vouched for by nobody: ",
+    };
+    format!("{whose}{}", https.file.display())
 }
 
 fn who_may_call(required: Required, args: &StartArgs, address: IpAddr) -> &'static str {
@@ -661,7 +824,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 fn say_stopping(args: &StartArgs) {
-    if !args.json {
+    if !args.json && !args.quiet {
         let text = "Stopping: runs under way get their time; Ctrl-C again ends at once.";
         drop(writeln!(std::io::stderr().lock(), "{text}"));
     }

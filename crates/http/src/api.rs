@@ -14,6 +14,7 @@ use axum::{
     routing::any,
 };
 use bytes::Bytes;
+use everstep_model::ReusePolicy;
 use everstep_runtime::Client;
 use http::{HeaderMap, Uri, header, request::Parts};
 
@@ -52,12 +53,16 @@ pub struct ApiOptions {
     pub compat: Compat,
     /// Whether `X-Forwarded-Host` and `X-Forwarded-Proto` say how the host is reached.
     pub use_forwarded_host: bool,
+    /// The host and port in all links, whatever a request was sent to: that of a proxy in front, or of a container.
+    pub public_host: Option<String>,
     /// How the host is reached when no request tells it.
     pub base: Base,
     /// The most bytes that a body may have at the webhook.
     pub bodies_max: usize,
     /// The version of orchestrations that are started without one.
     pub default_version: String,
+    /// Which existing instances a start under their id replaces.
+    pub reuse: ReusePolicy,
     /// Runs queries, if the store can.
     pub sql: Option<Arc<dyn Sql>>,
 }
@@ -78,9 +83,11 @@ impl ApiOptions {
             keys,
             compat: Compat::V3,
             use_forwarded_host: false,
+            public_host: None,
             base: Base("http://localhost:7071".to_owned()),
             bodies_max: 100 << 20,
             default_version: String::new(),
+            reuse: ReusePolicy::ended(),
             sql: None,
         }
     }
@@ -212,6 +219,7 @@ impl Api {
             Target::DeleteEntity => entity::delete(call).await,
             Target::List => list::list(call).await,
             Target::PurgeMany => purge::many(call).await,
+            Target::PurgeHistory => purge::history(call).await,
             Target::Counts => counts::counts(call).await,
             Target::Bulk => bulk::bulk(call).await,
             Target::Status => instance::status(call).await,

@@ -4,12 +4,13 @@
 
 use bytes::Bytes;
 use everstep_model::{InstanceId, Kind, Value};
-use everstep_runtime::View;
+use everstep_runtime::{Signal, View};
 use everstep_store::{Filter, Order};
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::{
+    Compat,
     api::Call,
     error::{Answer, Refusal},
     instance::Show,
@@ -121,7 +122,12 @@ async fn tell(call: Call, operation: &str) -> Answer {
     } else {
         text(&call.body)
     };
-    call.api.client().signal(&id, operation, input, "").await?;
+    let trace = match call.api.options.compat {
+        Compat::V2 => None,
+        Compat::V3 => start::trace(&call.parts.headers),
+    };
+    let signal = Signal { operation, input, key: "", trace };
+    call.api.client().signal_with(&id, signal).await?;
     Ok(json::empty(StatusCode::ACCEPTED))
 }
 

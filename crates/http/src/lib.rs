@@ -26,6 +26,7 @@ mod operation;
 mod purge;
 mod query;
 mod route;
+mod schema;
 mod select;
 mod sql;
 mod start;

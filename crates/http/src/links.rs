@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::response::Response;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderValue, StatusCode, header, request::Parts, uri::Scheme};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
@@ -131,13 +131,17 @@ impl Api {
 
     /// Scheme and authority by which a request reached the host.
     pub(crate) fn origin(&self, request: Option<&Parts>) -> String {
-        let base = &self.options.base.0;
-        let Some(request) = request else { return base.clone() };
+        let base = self.base();
+        let Some(request) = request else { return base };
         let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         let authority = request.uri.authority().map(http::uri::Authority::as_str);
-        let Some(authority) = authority.or_else(|| header("host")) else { return base.clone() };
-        let same = base.split_once("://").filter(|(_, host)| host.eq_ignore_ascii_case(authority));
-        let scheme = request.uri.scheme_str().or(same.map(|(scheme, _)| scheme)).unwrap_or("http");
+        let Some(authority) = authority.or_else(|| header("host")) else { return base };
+        let own = self.options.base.0.split_once("://");
+        let same = own.filter(|(_, host)| host.eq_ignore_ascii_case(authority));
+        // The listener notes how a connection came; who sits before it says so by the host's own name.
+        let came = request.extensions.get::<Scheme>().map(Scheme::as_str);
+        let scheme = request.uri.scheme_str().or(same.map(|(scheme, _)| scheme)).or(came);
+        let scheme = scheme.unwrap_or("http");
         let forwarded = header("x-forwarded-host").zip(header("x-forwarded-proto"));
         match forwarded {
             Some((host, scheme)) if self.options.use_forwarded_host && self.is_v3() => {
@@ -145,7 +149,19 @@ impl Api {
                 let port = port(authority).filter(|_| port(&host).is_none());
                 format!("{scheme}://{host}{}", port.unwrap_or_default())
             }
-            _ => format!("{scheme}://{authority}"),
+            _ => {
+                let authority = self.options.public_host.as_deref().unwrap_or(authority);
+                format!("{scheme}://{authority}")
+            }
+        }
+    }
+
+    /// Scheme and authority of links that no request asked for.
+    fn base(&self) -> String {
+        let base = &self.options.base.0;
+        match (&self.options.public_host, base.split_once("://")) {
+            (Some(host), Some((scheme, _))) => format!("{scheme}://{host}"),
+            _ => base.clone(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The API as an `OpenAPI` document, made from the table of routes.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -8,6 +10,7 @@ use crate::{
     json as body,
     links::WEBHOOK,
     route::{Entry, ROUTES, Target, Verb},
+    schema,
 };
 
 /// A parameter of the query.
@@ -81,6 +84,7 @@ fn of(routes: &[Entry]) -> Value {
         "security": [{ "header": [] }, { "query": [] }],
         "paths": paths,
         "components": {
+            "schemas": schema::components(),
             "securitySchemes": {
                 "header": { "type": "apiKey", "in": "header", "name": "x-functions-key" },
                 "query": { "type": "apiKey", "in": "query", "name": "code" },
@@ -104,8 +108,12 @@ fn operation(entry: &Entry, method: &str) -> Value {
         .collect();
     parameters.extend(entry.query.iter().filter_map(|name| described(name)));
     let mut responses = Map::new();
-    for (status, text) in entry.answers.iter().chain(&[(401, "No key, or a wrong one")]) {
-        responses.insert(status.to_string(), json!({ "description": text }));
+    for (status, text) in answers(entry) {
+        let mut response = json!({ "description": text });
+        if let Some((media, shape)) = schema::of(entry.target, status) {
+            response["content"] = json!({ media: { "schema": shape } });
+        }
+        responses.insert(status.to_string(), response);
     }
     let mut operation = json!({
         "operationId": name(entry, method),
@@ -120,6 +128,21 @@ fn operation(entry: &Entry, method: &str) -> Value {
         });
     }
     operation
+}
+
+/// What an entry answers, and what everything here may be answered with.
+fn answers(entry: &Entry) -> BTreeMap<u16, &'static str> {
+    let mut answers = BTreeMap::from([
+        (400, "A path or a parameter that cannot be understood"),
+        (401, "No key, or a wrong one"),
+        (404, "No such task hub"),
+        (503, "The host is busy or stopping; ask again"),
+    ]);
+    if entry.target.takes_body() {
+        answers.insert(413, "The body is too long");
+    }
+    answers.extend(entry.answers.iter().copied());
+    answers
 }
 
 fn described(name: &str) -> Option<Value> {
@@ -147,6 +170,7 @@ fn body_of(target: Target) -> Option<&'static str> {
             Some("The operation's input; a body of another type is taken as a text")
         }
         Target::Raise => Some("What the event carries"),
+        Target::PurgeHistory => Some("`timeFrom`, `timeTill`, and an array `runtimeStatus`"),
         Target::Sql => Some("`query`, and `limit` for the number of rows"),
         _ => None,
     }

@@ -20,6 +20,7 @@ pub(crate) enum Target {
     DeleteEntity,
     List,
     PurgeMany,
+    PurgeHistory,
     Counts,
     Bulk,
     Status,
@@ -44,7 +45,12 @@ impl Target {
     pub(crate) fn takes_body(self) -> bool {
         matches!(
             self,
-            Self::Start | Self::SignalEntity | Self::DeleteEntity | Self::Raise | Self::Sql
+            Self::Start
+                | Self::SignalEntity
+                | Self::DeleteEntity
+                | Self::Raise
+                | Self::PurgeHistory
+                | Self::Sql
         )
     }
 }
@@ -91,6 +97,13 @@ const STARTED: &[(u16, &str)] = &[
     (202, "Its links"),
     (400, "A bad argument"),
     (409, "An instance of that id is alive"),
+    (500, "It has failed within the time, and the request asked for this code"),
+];
+const HELD: &[(u16, &str)] = &[
+    (202, "Accepted"),
+    (404, "No such instance"),
+    (410, "The instance has ended"),
+    (500, "It is held already, or is not held"),
 ];
 const SIGNALED: &[(u16, &str)] = &[(202, "Accepted"), (400, "A bad name, key or body")];
 
@@ -163,14 +176,17 @@ pub(crate) const ROUTES: &[Entry] = &[
         "Starts an instance again with its input",
         &["restartWithNewInstanceId", "timeout", "pollingInterval", "returnInternalServerErrorOnFailure"], STARTED),
     entry(Verb::Post, "instances/{instanceId}/suspend", Target::Suspend,
-        "Holds an instance", &["reason"], DONE),
+        "Holds an instance", &["reason"], HELD),
     entry(Verb::Post, "instances/{instanceId}/resume", Target::Resume,
-        "Lets a suspended instance go on", &["reason"], DONE),
+        "Lets a suspended instance go on", &["reason"], HELD),
     entry(Verb::Post, "instances/{instanceId}/unpark", Target::Unpark,
         "Tries a parked instance again", &[], DONE),
     entry(Verb::Post, "instances/{instanceId}/raiseEvent/{eventName}", Target::Raise,
         "Raises an event", &[],
         &[(202, "Accepted"), (400, "The body is not JSON"), (404, "No such instance"), (410, "The instance has ended")]),
+    entry(Verb::Post, "purge-history", Target::PurgeHistory,
+        "Removes instances that have ended, with the filter in the body", &[],
+        &[(200, "How many, also if none"), (400, "A bad filter")]),
     entry(Verb::Any, "makeprimary", Target::MakePrimary,
         "Makes this app the one that runs the hub; it always is", &[], &[(200, "It is")]),
     entry(Verb::Post, "sql", Target::Sql,

@@ -33,7 +33,8 @@ pub(crate) async fn start(call: Call) -> Answer {
             (version, trace(&call.parts.headers))
         }
     };
-    let options = StartOptions { id, version, trace, ..StartOptions::default() };
+    let reuse = call.api.options.reuse.clone();
+    let options = StartOptions { id, version, trace, reuse, ..StartOptions::default() };
     let id = begin(&call, &name, input, options, Clash::Start).await?;
     wait::ended_or_links(&call, &id).await
 }
@@ -52,7 +53,8 @@ pub(crate) async fn restart(call: Call) -> Answer {
         Compat::V3 => call.api.options.default_version.clone(),
     };
     let id = Some(id).filter(|_| !call.query.flag("restartWithNewInstanceId", true));
-    let options = StartOptions { id, version, ..StartOptions::default() };
+    let reuse = call.api.options.reuse.clone();
+    let options = StartOptions { id, version, reuse, ..StartOptions::default() };
     let input = view.input.unwrap_or_else(Value::empty);
     let id = begin(&call, &view.name, input, options, Clash::Restart).await?;
     wait::ended_or_links(&call, &id).await
@@ -103,7 +105,8 @@ pub(crate) fn parsed(body: &Bytes, compat: Compat) -> Result<Value, serde_json::
     })
 }
 
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+/// What a request says of the trace that it belongs to.
+pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let traceparent: Arc<str> = header("traceparent")?.into();
     Some(TraceContext { traceparent, tracestate: header("tracestate").unwrap_or_default().into() })

@@ -44,10 +44,11 @@ fn began(start: Start, console: &mut Console) -> Result<ExitCode, Fault> {
     let root = root.unwrap_or_else(|| PathBuf::from("."));
     match app_of(&root)? {
         App::Rust => rust(&start, &root, console),
-        App::Custom if start.watch => Err(Fault::usage("--watch is for apps in Rust").remedy(
-            "this app runs a custom handler; start it without --watch, and again after a change",
-        )),
-        App::Custom => {
+        App::Custom | App::Python if start.watch => {
+            Err(Fault::usage("--watch is for apps in Rust")
+                .remedy("start this app without --watch, and again after a change"))
+        }
+        App::Custom | App::Python => {
             let host = StartArgs { script_root: Some(root), ..start.host };
             Ok(door::start_folder(&host))
         }
@@ -61,12 +62,12 @@ enum App {
     Rust,
     /// A program that speaks HTTP.
     Custom,
+    /// Functions in Python.
+    Python,
 }
 
 /// Files by which an app of another language is recognized.
-const FOREIGN: [(&str, &str); 8] = [
-    ("function_app.py", "Python"),
-    ("requirements.txt", "Python"),
+const FOREIGN: [(&str, &str); 6] = [
     ("package.json", "Node"),
     ("profile.ps1", "PowerShell"),
     ("pom.xml", "Java"),
@@ -87,23 +88,38 @@ fn app_of(root: &Path) -> Result<App, Fault> {
     if root.join("Cargo.toml").is_file() {
         return Ok(App::Rust);
     }
+    if is_python(root) {
+        return Ok(App::Python);
+    }
     if let Some((file, language)) = FOREIGN.iter().find(|(file, _)| root.join(file).is_file()) {
         return Err(Fault::error(format!(
             "`{shown}` holds an app in {language} ({file}), which this host does not serve yet"
         ))
         .remedy(
-            "it serves apps in Rust (Cargo.toml) and custom handlers (customHandler in host.json)",
+            "it serves apps in Rust (Cargo.toml), in Python (function_app.py) and custom handlers (customHandler in host.json)",
         ));
     }
     Err(Fault::new(
         Exit::NotFound,
         format!(
-            "there is no app in `{shown}`: neither a Cargo.toml nor a host.json with customHandler"
+            "there is no app in `{shown}`: neither a Cargo.toml nor a function_app.py nor a host.json with customHandler"
         ),
     )
     .remedy(
         "make one with `everstep new rust NAME`, or name the app's folder: `everstep start FOLDER`",
     ))
+}
+
+/// Whether the host will take it for an app in Python: the usual file, or a sign of the language in a file beside it.
+fn is_python(root: &Path) -> bool {
+    let file = "local.settings.json";
+    let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+    let local = everstep_functions::config::json::parse(file, &text).unwrap_or_default();
+    let runtime = local.pointer("/Values/FUNCTIONS_WORKER_RUNTIME").and_then(Value::as_str);
+    let named = std::env::var("FUNCTIONS_WORKER_RUNTIME").unwrap_or_default();
+    ["function_app.py", "requirements.txt"].iter().any(|name| root.join(name).is_file())
+        || runtime.is_some_and(|runtime| runtime.eq_ignore_ascii_case("python"))
+        || named.eq_ignore_ascii_case("python")
 }
 
 fn has_custom_handler(host_json: &Path) -> bool {
@@ -175,6 +191,7 @@ fn forwarded(args: &StartArgs, root: &Path) -> Vec<OsString> {
     value("--cors", text(&args.cors));
     value("--user-log-level", text(&args.user_log_level));
     value("--cert", args.cert.clone().map(Into::into));
+    value("--password", text(&args.password));
     value("--data", args.data.clone().map(Into::into));
     value("--drain", Some(args.drain.to_string().into()));
     let compat = args.compat.to_possible_value().map(|value| value.get_name().to_owned());
@@ -201,7 +218,6 @@ fn forwarded(args: &StartArgs, root: &Path) -> Vec<OsString> {
 fn unused(args: &UnusedStart) -> Vec<&'static str> {
     let flags = [
         ("--language-worker", args.language_worker.is_some()),
-        ("--password", args.password.is_some()),
         ("--dotnet-isolated-debug", args.dotnet_isolated_debug),
         ("--runtime", args.runtime.is_some()),
         ("--json-output-file", args.json_output_file.is_some()),
@@ -234,7 +250,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_app_as_it_was_given() {
         let words = "--port 0 --address 127.0.0.1 --cors a,b --cors-credentials --functions A B --verbose \
-            --user-log-level Debug --json --enableAuth --useHttps --cert c.pem --data d --hold --drain 3 \
+            --user-log-level Debug --json --enableAuth --useHttps --cert c.pem --password p --data d --hold --drain 3 \
             --compat v2 --timeout 5 --no-build";
         let words: Vec<&str> = words.split_whitespace().collect();
         let given = StartArgs { script_root: Some("shop".into()), ..ours(&words).host };
@@ -257,13 +273,15 @@ mod tests {
         let fault = app_of(folder.path()).unwrap_err();
         assert_eq!(fault.exit, Exit::NotFound);
         assert!(
-            fault.text.ends_with("neither a Cargo.toml nor a host.json with customHandler"),
+            fault.text.ends_with("nor a function_app.py nor a host.json with customHandler"),
             "{fault}"
         );
         assert!(fault.remedy.unwrap().contains("everstep new rust NAME"));
-        write("function_app.py", "");
+        write("package.json", "{}");
         let fault = app_of(folder.path()).unwrap_err();
-        assert!(fault.text.contains("an app in Python (function_app.py)"), "{fault}");
+        assert!(fault.text.contains("an app in Node (package.json)"), "{fault}");
+        write("function_app.py", "");
+        assert_eq!(app_of(folder.path()).unwrap(), App::Python);
         write("Cargo.toml", "");
         assert_eq!(app_of(folder.path()).unwrap(), App::Rust);
         write("host.json", "// a handler\n{\"customHandler\": {\"description\": {}}}");

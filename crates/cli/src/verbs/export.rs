@@ -1,6 +1,5 @@
 //! `export` and `import`: an instance as a file that other verbs can look into.
 
-use http::Method;
 use serde_json::value::RawValue;
 
 use super::{
@@ -10,7 +9,6 @@ use super::{
 };
 use crate::{
     args::{Export, Format, Import},
-    client::Call,
     console::{Console, Item, indented},
     fault::{Exit, Fault},
     time,
@@ -68,13 +66,6 @@ fn raw(item: &Item) -> Result<Box<RawValue>, Fault> {
 pub(crate) async fn import(import: &Import, world: &mut World) -> Result<Exit, Fault> {
     let text = change::file_text(&import.file)?;
     let source = Source::parse(&text)?;
-    if import.to_host {
-        let api = world.api(&import.common.connect)?;
-        let answer = api.get(Call::admin(Method::POST, "host/import").json(text).patient()).await?;
-        world.console.note("the host has taken the export");
-        world.console.data(&answer.body)?;
-        return Ok(Exit::Ok);
-    }
     let Source::File { root, .. } = &source else { unreachable!("an export was parsed") };
     let status = source.status(root, Shown::default()).await?;
     world.console.one(INSTANCE, &status)?;

@@ -59,7 +59,11 @@ pub(crate) async fn ls(ls: &Ls, world: &mut World) -> Result<Exit, Fault> {
             .note(&format!("there are more: --all shows them, --cursor {cursor} goes on here"));
     }
     if count == 0 {
-        world.console.note("no instance matches");
+        world.console.note(if ls.filter == Filter::default() && ls.kind.is_none() {
+            "there are no instances; `everstep run NAME` starts one"
+        } else {
+            "no instance matches"
+        });
     }
     Ok(Exit::Ok)
 }
@@ -149,11 +153,19 @@ pub(super) fn instances(count: u64) -> String {
     if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
+/// Where to look for what a query may name.
+const COLUMNS: &str = "`everstep sql \"select * from instances limit 1\" -o json` shows the columns; there are instances, history, activities, timers, events and entities";
+
 /// `everstep sql`
 pub(crate) async fn sql(sql: &Sql, query: &str, world: &mut World) -> Result<Exit, Fault> {
     let api = world.api(&sql.common.connect)?;
     let body = json!({ "query": query, "limit": sql.limit }).to_string();
-    let answer = api.get(Call::durable(Method::POST, "sql").json(body)).await?.json()?;
+    let answer = api.get(Call::durable(Method::POST, "sql").json(body)).await;
+    let answer = answer.map_err(|fault| match fault.exit {
+        Exit::Usage => fault.remedy(COLUMNS),
+        _ => fault,
+    })?;
+    let answer = answer.json()?;
     let names: Vec<String> = answer["columns"]
         .as_array()
         .map(|names| names.iter().map(column_name).collect())

@@ -113,6 +113,15 @@ pub(crate) async fn why(why: &Why, world: &mut World) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
+/// How long something has lasted whose beginning reads so.
+fn lasting(since: &str) -> String {
+    match since.strip_suffix(" ago") {
+        Some(time) => format!("for {time}"),
+        None if since == "now" => "just now".to_owned(),
+        None => format!("since {since}"),
+    }
+}
+
 fn told(answer: &Item, reasons: &[Item], time: &dyn Fn(&str) -> String) -> String {
     let head = format!("{} is {}", answer.text("instanceId"), answer.text("runtimeStatus"));
     if reasons.is_empty() {
@@ -121,7 +130,7 @@ fn told(answer: &Item, reasons: &[Item], time: &dyn Fn(&str) -> String) -> Strin
     let lines = reasons.iter().map(|reason| {
         let since = match reason.text("since") {
             "" => String::new(),
-            since => format!(" (since {})", time(since)),
+            since => format!(" ({})", lasting(&time(since))),
         };
         let remedy = match reason.text("remedy") {
             "" => String::new(),

@@ -60,7 +60,11 @@ async fn ls_on_a_terminal_is_a_table() {
     b   order  Failed  1d ago   2m ago
     ");
     let none = FakeHost::new().on("GET instances", 200, "[]");
-    assert_eq!(piped(&none, "ls").await.err, "no instance matches\n");
+    assert_eq!(
+        piped(&none, "ls").await.err,
+        "there are no instances; `everstep run NAME` starts one\n"
+    );
+    assert_eq!(piped(&none, "ls --name a").await.err, "no instance matches\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +157,7 @@ async fn why_tells_the_reasons_with_what_to_do() {
     let host = FakeHost::new().on("GET instances/a/why", 200, body);
     insta::assert_snapshot!(shown(&host, "why a").await.out, @r"
     a is Running
-    - it waits for the event `Approve` (since 1h ago)
+    - it waits for the event `Approve` (for 1h)
       raise it: everstep raise a Approve
     ");
     assert_eq!(piped(&host, "why a").await.out, format!("{body}\n"));
@@ -177,7 +181,7 @@ async fn trace_is_a_tree_with_children_that_no_history_names() {
         .on("GET instances?parent=a%3A", 200, "[]");
     insta::assert_snapshot!(piped(&host, "trace a").await.out, @r"
     … order  (a)  Running  1m
-    ├─ ✗ invoice  (a:0)  Terminated:   5s
+    ├─ ✗ invoice  (a:0)  Terminated, of an earlier execution  5s
     ├─ ✗ charge  NoNetwork: the bank is away  1.5s
     ├─ ✓ invoice  (a:1)  Completed  5s
     ├─ … timer until 2026-01-02T04:00:00Z  1m
@@ -522,12 +526,6 @@ async fn an_export_can_be_looked_into_like_a_hub() {
         (missing.exit, missing.err.as_str()),
         (Exit::NotFound, "error: the file has no instance `x`\n")
     );
-
-    let taking = FakeHost::new().on("POST /admin/host/import", 200, "{\"instances\":2}");
-    assert_eq!(
-        piped(&taking, &format!("import {file} --to-host")).await.out,
-        "{\"instances\":2}\n"
-    );
 }
 
 #[tokio::test]
@@ -549,7 +547,11 @@ async fn a_file_that_is_no_export_is_refused() {
 #[tokio::test]
 async fn backup_release_and_keys_ask_the_administration() {
     let host = FakeHost::new()
-        .on("POST /admin/host/backup", 200, r#"{"destination":"copy","bytes":10}"#)
+        .on(
+            "POST /admin/host/backup",
+            200,
+            r#"{"destination":"copy","logBytes":10,"tablesBytes":20}"#,
+        )
         .on("POST /admin/host/release", 202, "")
         .on(
             "GET /admin/host/systemkeys",
@@ -566,7 +568,10 @@ async fn backup_release_and_keys_ask_the_administration() {
     let ran = run_words(&host, Screen::Pipe, &["backup", "/backups/shop"]).await;
     assert_eq!(
         (ran.out.as_str(), ran.err.as_str()),
-        ("{\"destination\":\"copy\",\"bytes\":10}\n", "the hub is copied to /backups/shop\n")
+        (
+            "{\"destination\":\"copy\",\"logBytes\":10,\"tablesBytes\":20}\n",
+            "the hub is copied to /backups/shop\n"
+        )
     );
     assert_eq!(piped(&host, "release").await.err, "released: earlier work goes on\n");
     assert_eq!(

@@ -105,8 +105,9 @@ async fn grow(source: &Source, id: &str, depth: u32, left: &mut usize) -> Result
     let in_history: Vec<String> = node.below.iter().filter_map(|node| node.id.clone()).collect();
     let others = source.children(id).await?.into_iter().filter(|child| !in_history.contains(child));
     let earlier: Vec<Node> = others.map(|child| unread("", child)).collect();
+    let count = earlier.len();
     node.below.splice(0..0, earlier);
-    for below in &mut node.below {
+    for (place, below) in node.below.iter_mut().enumerate() {
         let Some(child) = below.id.clone() else { continue };
         if depth >= DEPTH_MAX || *left == 0 {
             "not looked into: the tree is too large".clone_into(&mut below.detail);
@@ -117,6 +118,9 @@ async fn grow(source: &Source, id: &str, depth: u32, left: &mut usize) -> Result
             Ok(grown) => {
                 let (began, ended) = (below.began.or(grown.began), below.ended.or(grown.ended));
                 *below = Node { began, ended, ..grown };
+                if place < count {
+                    below.detail += ", of an earlier execution";
+                }
             }
             // It has been purged, or has not begun.
             Err(fault) if fault.exit == Exit::NotFound => {}
@@ -134,7 +138,10 @@ fn of_status(status: &Item) -> Node {
         _ => State::Running,
     };
     let detail = match state {
-        State::Failed => format!("{text}: {}", story::short(status.get("output"))),
+        State::Failed => match story::short(status.get("output")).as_str() {
+            "" => text.to_owned(),
+            why => format!("{text}: {why}"),
+        },
         State::Running | State::Done => text.to_owned(),
     };
     let at = |key: &str| status.text(key).parse().ok();

@@ -437,6 +437,10 @@ impl Reader<'_> {
                 "a trigger has no data yet; write the queue's name",
             );
         }
+        let name = queue.name.to_string();
+        if !is_storage_name(&name) {
+            return self.section.refuse("queueName", &Value::from(name), STORAGE_NAME);
+        }
         Some(queue)
     }
 
@@ -468,6 +472,14 @@ impl Reader<'_> {
         if container.contains('{') || container.is_empty() {
             let remedy = "write the name of one container before the first `/`";
             return self.section.refuse("path", &Value::String(text), remedy);
+        }
+        if !is_storage_name(&container) && !matches!(&*container, "$root" | "$web" | "$logs") {
+            let found = Value::String(text);
+            return self.section.refuse(
+                "path",
+                &found,
+                &format!("of its container: {STORAGE_NAME}"),
+            );
         }
         Some(BlobTrigger { path, container, connection, source })
     }
@@ -568,6 +580,18 @@ impl Reader<'_> {
             Err(error) => self.section.refuse(key, &Value::from(text), &error.to_string()),
         }
     }
+}
+
+const STORAGE_NAME: &str = "a name has 3 to 63 lower-case letters, digits and single hyphens, and neither begins nor ends with a hyphen";
+
+/// Whether a queue or a container may have this name.
+fn is_storage_name(name: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (3..=63).contains(&name.len())
+        && name.bytes().all(is_plain)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+        && !name.contains("--")
 }
 
 fn is_known_kind(kind: &str) -> bool {
@@ -675,7 +699,7 @@ mod tests {
             Trigger::Queue(queue)
         );
         let Trigger::Blob(blob) = bound(
-            &json!([{ "type": "blobTrigger", "path": "in/{name}.txt", "connection": "Store" }]),
+            &json!([{ "type": "blobTrigger", "path": "inbox/{name}.txt", "connection": "Store" }]),
         )
         .trigger
         else {
@@ -683,7 +707,7 @@ mod tests {
         };
         assert_eq!(
             (blob.container.as_str(), blob.connection.as_str(), blob.source),
-            ("in", "Store", BlobSource::Scan)
+            ("inbox", "Store", BlobSource::Scan)
         );
         assert_eq!(
             bound(&json!([{ "type": "eventGridTrigger", "cardinality": "many" }])).trigger,
@@ -710,7 +734,7 @@ mod tests {
     #[test]
     fn other_bindings_are_read() {
         let bound = bound(&json!([
-            { "type": "queueTrigger", "name": "m", "queueName": "q" },
+            { "type": "queueTrigger", "name": "m", "queueName": "new" },
             { "type": "queue", "name": "a", "direction": "out", "queueName": "Out-{Id}-{datetime:yyyyMM}" },
             { "type": "blob", "name": "b", "path": "c/{id}" },
             { "type": "blob", "name": "c", "direction": "out", "path": "c/{rand-guid}" },
@@ -797,13 +821,26 @@ mod tests {
             error(&json!([{ "type": "queueTrigger", "queueName": "a-{id}" }])),
             "function `Save`, binding `x` (queueTrigger): `queueName` is \"a-{id}\"; a trigger has no data yet; write the queue's name"
         );
+        let rule = "a name has 3 to 63 lower-case letters, digits and single hyphens, and neither begins nor ends with a hyphen";
+        assert_eq!(
+            error(&json!([{ "type": "queueTrigger", "queueName": "new_%QUEUE%" }])),
+            format!(
+                "function `Save`, binding `x` (queueTrigger): `queueName` is \"new_orders\"; {rule}"
+            )
+        );
+        assert_eq!(
+            error(&json!([{ "type": "blobTrigger", "path": "In/{name}" }])),
+            format!(
+                "function `Save`, binding `x` (blobTrigger): `path` is \"In/{{name}}\"; of its container: {rule}"
+            )
+        );
         assert_eq!(
             error(&json!([{ "type": "blobTrigger", "path": "{c}/{name}" }])),
             "function `Save`, binding `x` (blobTrigger): `path` is \"{c}/{name}\"; write the name of one container before the first `/`"
         );
         assert_eq!(
-            error(&json!([{ "type": "blobTrigger", "path": "a/{name" }])),
-            "function `Save`, binding `x` (blobTrigger): `path` is \"a/{name\"; the `{` at position 2 has no closing `}`; data is written as `{name}`"
+            error(&json!([{ "type": "blobTrigger", "path": "new/{name" }])),
+            "function `Save`, binding `x` (blobTrigger): `path` is \"new/{name\"; the `{` at position 4 has no closing `}`; data is written as `{name}`"
         );
         assert_eq!(
             error(
@@ -827,7 +864,7 @@ mod tests {
     fn a_connection_string_in_the_place_of_a_name_is_not_shown() {
         assert_eq!(
             error(
-                &json!([{ "type": "queueTrigger", "queueName": "q", "connection": "AccountName=a;AccountKey=hush" }])
+                &json!([{ "type": "queueTrigger", "queueName": "new", "connection": "AccountName=a;AccountKey=hush" }])
             ),
             "function `Save`, binding `x` (queueTrigger): `connection` is a connection string; \
              write the name of a setting, and the connection string as the value of that"

@@ -40,6 +40,33 @@ pub(super) fn status(site: &Site, name: &str) -> Response {
     as_json(200, &errors.map_or_else(|| json!({}), |errors| json!({ "errors": errors })))
 }
 
+/// What is said to whoever wants to change an app through its host.
+const FIXED: &str =
+    "the app's functions are changed where its code lies, and then it is started again";
+
+/// `PUT functions/{name}`: the host shows files and writes none.
+pub(super) fn put(name: &str) -> Response {
+    if is_name(name) {
+        as_text(403, FIXED)
+    } else {
+        as_text(400, format!("{name} is not a valid function name"))
+    }
+}
+
+/// `DELETE functions/{name}`
+pub(super) fn delete(site: &Site, name: &str) -> Response {
+    match find(site, name) {
+        Some(_) => as_text(403, FIXED),
+        None => answer::bare(StatusCode::NOT_FOUND),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+}
+
 fn find<'a>(site: &'a Site, name: &str) -> Option<&'a Function> {
     site.listed.iter().find(|function| function.name.eq_ignore_ascii_case(name))
 }
@@ -288,6 +315,22 @@ mod tests {
         let fault = "function `no name`: the name is invalid; write a letter, then letters, digits, `_` and `-`, 128 at most";
         assert_eq!(status("no%20name").await, format!(r#"200 {{"errors":["{fault}"]}}"#));
         assert_eq!(told(&host, "no%20name", RUN).await, format!("400 {fault}"));
+        host.stop().await;
+    }
+
+    #[tokio::test]
+    async fn functions_are_not_changed_through_the_host() {
+        let host = Running::open(durable()).await;
+        for (line, status) in [
+            ("PUT /admin/functions/Hi", 403),
+            ("PUT /admin/functions/1st", 400),
+            ("DELETE /admin/functions/Hi", 403),
+            ("DELETE /admin/functions/nobody", 404),
+        ] {
+            assert_eq!(host.ask(line, "{}").await.status, status, "{line}");
+        }
+        let answer = host.ask("PUT /admin/functions/1st", "{}").await;
+        assert_eq!(answer.body, "1st is not a valid function name");
         host.stop().await;
     }
 

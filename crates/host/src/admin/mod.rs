@@ -2,7 +2,7 @@
 //!
 //! | Path | Module |
 //! |---|---|
-//! | `/admin/host/...`, `/admin/instance/...`, `/admin/warmup` | `host.rs` |
+//! | `/admin/host/...`, `/admin/instance/...`, `/admin/warmup` | `host.rs`, `operations.rs` |
 //! | `/admin/functions/...` | `functions.rs` |
 //! | `/admin/.../keys/...` | `secrets.rs` |
 //! | `/health/...`, `/metrics` | `health.rs` |
@@ -16,6 +16,7 @@
 mod functions;
 mod health;
 mod host;
+mod operations;
 mod secrets;
 
 use std::sync::Arc;
@@ -115,9 +116,21 @@ async fn answered(asked: Asked, path: &[String], place: &[&str]) -> Response {
         (&Method::POST, ["host", "restart"]) => host::restart(),
         (&Method::POST, ["host", "release"]) => host::release(&asked.site),
         (&Method::POST, ["host", "backup"]) => host::backup(asked).await,
+        (&Method::GET, ["host", "state"]) => operations::state(&asked.site),
+        (&(Method::PUT | Method::POST), ["host", "state"]) => operations::set_state(&asked),
+        (&Method::POST, ["host", "log"]) => operations::log(&asked),
+        (&Method::GET, ["host", "processes"]) => operations::processes(),
+        (&Method::POST, ["host", "scale", "status"]) => operations::scale_status(),
+        (&Method::POST, ["host", "debug"]) => operations::debug(),
+        (&Method::GET, ["host", "extensions"]) => operations::extensions(),
+        (&(Method::POST | Method::DELETE), ["host", "extensions", ..]) => {
+            operations::change_extensions()
+        }
         (&Method::GET, ["functions"]) => functions::list(&asked),
         (&Method::GET, ["functions", name]) => functions::one(&asked, name),
         (&Method::POST, ["functions", name]) => functions::run(asked, name).await,
+        (&Method::PUT, ["functions", name]) => functions::put(name),
+        (&Method::DELETE, ["functions", name]) => functions::delete(&asked.site, name),
         (&Method::GET, ["functions", name, "status"]) => functions::status(&asked.site, name),
         _ => answer::bare(StatusCode::NOT_FOUND),
     }
@@ -179,6 +192,14 @@ mod tests {
             "GET /admin/host/keys",
             "POST /admin/host/drain",
             "POST /admin/host/backup",
+            "GET /admin/host/state",
+            "PUT /admin/host/state",
+            "POST /admin/host/log",
+            "GET /admin/host/processes",
+            "POST /admin/host/scale/status",
+            "GET /admin/host/extensions",
+            "PUT /admin/functions/a",
+            "DELETE /admin/functions/a",
             "GET /admin/nothing",
             "GET /metrics",
         ] {

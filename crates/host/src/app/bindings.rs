@@ -1,6 +1,10 @@
 //! Triggers as an app in Rust writes them down.
 
-use everstep_functions::program::{Binding, Direction};
+use everstep::Failure;
+use everstep_functions::{
+    cron::Schedule,
+    program::{Binding, Direction},
+};
 use serde_json::{Map, Value, json};
 
 /// Who may call a function by HTTP.
@@ -88,6 +92,13 @@ impl Timer {
         Self { schedule: schedule.to_owned(), run_on_startup: false, use_monitor: true }
     }
 
+    /// The same, with a look at the text: the error says what a schedule is like. For schedules that come from a
+    /// setting and are to be refused when the app is built.
+    pub fn checked(schedule: &str) -> Result<Self, Failure> {
+        Schedule::parse(schedule).map_err(everstep::failure)?;
+        Ok(Self::new(schedule))
+    }
+
     /// Runs once right after each start as well.
     #[must_use]
     pub fn run_on_startup(mut self) -> Self {
@@ -114,6 +125,70 @@ impl From<Timer> for Binding {
     }
 }
 
+/// Messages of a storage queue.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    name: String,
+    connection: Option<String>,
+}
+
+impl Queue {
+    /// Messages of this queue; `%SETTING%` is resolved.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), connection: None }
+    }
+
+    /// The name of the setting with the connection string; `AzureWebJobsStorage` unless said.
+    #[must_use]
+    pub fn connection(mut self, setting: &str) -> Self {
+        self.connection = Some(setting.to_owned());
+        self
+    }
+}
+
+impl From<Queue> for Binding {
+    fn from(queue: Queue) -> Self {
+        let properties = json!({ "queueName": queue.name });
+        trigger("queueTrigger", "message", connected(properties, queue.connection))
+    }
+}
+
+/// Blobs of a container.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    path: String,
+    connection: Option<String>,
+    source: &'static str,
+}
+
+impl Blob {
+    /// Blobs whose path fits `container/{name}.{extension}`.
+    pub fn new(path: &str) -> Self {
+        Self { path: path.to_owned(), connection: None, source: "LogsAndContainerScan" }
+    }
+
+    /// Event Grid tells of blobs, by the host's webhook; nobody lists the container.
+    #[must_use]
+    pub fn event_grid(mut self) -> Self {
+        self.source = "EventGrid";
+        self
+    }
+
+    /// The name of the setting with the connection string; `AzureWebJobsStorage` unless said.
+    #[must_use]
+    pub fn connection(mut self, setting: &str) -> Self {
+        self.connection = Some(setting.to_owned());
+        self
+    }
+}
+
+impl From<Blob> for Binding {
+    fn from(blob: Blob) -> Self {
+        let properties = json!({ "path": blob.path, "source": blob.source });
+        trigger("blobTrigger", "blob", connected(properties, blob.connection))
+    }
+}
+
 /// Events that Event Grid delivers.
 #[derive(Debug, Clone, Default)]
 pub struct EventGrid {
@@ -137,6 +212,13 @@ impl From<EventGrid> for Binding {
         let cardinality = if events.many { "many" } else { "one" };
         trigger("eventGridTrigger", "event", json!({ "cardinality": cardinality }))
     }
+}
+
+fn connected(mut properties: Value, connection: Option<String>) -> Value {
+    if let Some(setting) = connection {
+        properties["connection"] = Value::String(setting);
+    }
+    properties
 }
 
 fn trigger(kind: &str, parameter: &str, properties: Value) -> Binding {

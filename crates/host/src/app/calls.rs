@@ -223,3 +223,90 @@ impl EventGridCall {
         self.services.client()
     }
 }
+
+/// A call with the content of a message or a blob.
+macro_rules! content_call {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub struct $name {
+            services: Services,
+            id: Guid,
+            content: Bytes,
+            data: Map<String, Value>,
+            retries: u32,
+        }
+
+        impl $name {
+            pub(super) fn new(services: Services, invocation: Invocation) -> Self {
+                let Invocation { id, data, retries, .. } = invocation;
+                Self { services, id, content: content(invocation.trigger), data, retries }
+            }
+
+            /// The content.
+            pub fn bytes(&self) -> &Bytes {
+                &self.content
+            }
+
+            /// The content as text; what is not UTF-8 is replaced.
+            pub fn text(&self) -> String {
+                String::from_utf8_lossy(&self.content).into_owned()
+            }
+
+            /// The content as JSON.
+            pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+                serde_json::from_slice(&self.content).map_err(|error| {
+                    Failure::new(kinds::SERDE, format!("what arrived is not as expected: {error}"))
+                })
+            }
+
+            /// Binding data: what is known of it besides its content. A name that is spelled exactly so goes before
+            /// one that differs in case.
+            pub fn data(&self, name: &str) -> Option<&Value> {
+                self.data.get(name).or_else(|| {
+                    let mut data = self.data.iter();
+                    data.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+                })
+            }
+
+            /// How often this was run before, by the function's retry policy.
+            pub fn retries(&self) -> u32 {
+                self.retries
+            }
+
+            /// Names this run in logs.
+            pub fn invocation_id(&self) -> Guid {
+                self.id
+            }
+
+            /// What the app has at hand.
+            pub fn services(&self) -> &Services {
+                &self.services
+            }
+
+            /// The client of the app's hub.
+            pub fn client(&self) -> Client {
+                self.services.client()
+            }
+        }
+    };
+}
+
+content_call! {
+    /// A message of a queue. Its data: `Id`, `DequeueCount`, `InsertionTime`, `ExpirationTime`, `NextVisibleTime`,
+    /// `PopReceipt`, `QueueTrigger` (its text), and the properties of a JSON object.
+    QueueCall
+}
+content_call! {
+    /// A blob. Its data: `BlobTrigger` (its path), `Uri`, `Properties`, `Metadata`, and the parts of its name.
+    BlobCall
+}
+
+fn content(trigger: Trigger) -> Bytes {
+    match trigger {
+        Trigger::Queue(bytes) | Trigger::Blob(bytes) => bytes,
+        // Somebody runs it by hand.
+        Trigger::Manual(text) => Bytes::from(text),
+        Trigger::EventGrid(event) => Bytes::from(event.to_string()),
+        Trigger::Http(_) | Trigger::Timer(_) => Bytes::new(),
+    }
+}

@@ -15,9 +15,9 @@ use everstep_functions::program::{Answer, Binding, Direction, Function, Invocati
 use everstep_worker::BoxFuture;
 use serde_json::Map;
 
-pub use bindings::{Auth, EventGrid, Http, Timer};
-pub use calls::{BAD_REQUEST, EventGridCall, HttpCall, TimerCall};
-pub use services::Services;
+pub use bindings::{Auth, Blob, EventGrid, Http, Queue, Timer};
+pub use calls::{BAD_REQUEST, BlobCall, EventGridCall, HttpCall, QueueCall, TimerCall};
+pub use services::{Container, Sent, Services};
 
 type Code = Arc<dyn Fn(Services, Invocation) -> BoxFuture<Result<Answer, Failure>> + Send + Sync>;
 
@@ -92,6 +92,32 @@ impl FunctionApp {
         })
     }
 
+    /// A function that runs for each message of a queue. A message counts as handled when it returns `Ok`.
+    #[must_use]
+    pub fn queue<E, F, Fut>(self, name: &str, trigger: Queue, code: F) -> Self
+    where
+        E: Into<BoxError> + 'static,
+        F: Fn(QueueCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.add(name, trigger.into(), move |services, invocation| {
+            done(code(QueueCall::new(services, invocation)))
+        })
+    }
+
+    /// A function that runs for each new or changed blob.
+    #[must_use]
+    pub fn blob<E, F, Fut>(self, name: &str, trigger: Blob, code: F) -> Self
+    where
+        E: Into<BoxError> + 'static,
+        F: Fn(BlobCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        self.add(name, trigger.into(), move |services, invocation| {
+            done(code(BlobCall::new(services, invocation)))
+        })
+    }
+
     /// A function that Event Grid delivers events to.
     #[must_use]
     pub fn event_grid<E, F, Fut>(self, name: &str, trigger: EventGrid, code: F) -> Self
@@ -125,6 +151,37 @@ impl FunctionApp {
 
     pub(crate) fn into_program(self, services: Services) -> Arc<dyn Program> {
         Arc::new(RustProgram { app: self, services })
+    }
+}
+
+/// What building an app gives: the app, or why it does not run, which the host says before it listens.
+///
+/// ```
+/// use everstep::App;
+/// use everstep_host::{FunctionApp, Services};
+///
+/// fn app(services: &Services) -> Result<FunctionApp, String> {
+///     let folder = services.setting("ORDERS_FOLDER");
+///     folder.ok_or("the setting ORDERS_FOLDER is missing; write the folder of the orders")?;
+///     Ok(FunctionApp::new(App::new("1.0")))
+/// }
+///
+/// # let _: fn() -> std::process::ExitCode = || everstep_host::main(app);
+/// ```
+pub trait IntoApp {
+    /// The app, or what a person is to be told.
+    fn into_app(self) -> Result<FunctionApp, BoxError>;
+}
+
+impl IntoApp for FunctionApp {
+    fn into_app(self) -> Result<FunctionApp, BoxError> {
+        Ok(self)
+    }
+}
+
+impl<E: Into<BoxError>> IntoApp for Result<FunctionApp, E> {
+    fn into_app(self) -> Result<FunctionApp, BoxError> {
+        self.map_err(Into::into)
     }
 }
 

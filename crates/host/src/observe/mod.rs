@@ -22,6 +22,8 @@ pub(crate) struct Watching {
     traces: Option<(Mutex<Spans>, mpsc::Sender<Span>)>,
     hub: String,
     ended: mpsc::UnboundedSender<Turned>,
+    /// Who wants to hear of every turn, if somebody does.
+    told: Option<mpsc::UnboundedSender<Turned>>,
 }
 
 impl Watching {
@@ -33,7 +35,12 @@ impl Watching {
         ended: mpsc::UnboundedSender<Turned>,
     ) -> Self {
         let traces = traces.map(|sender| (Mutex::default(), sender));
-        Self { metrics, traces, hub: hub.to_owned(), ended }
+        Self { metrics, traces, hub: hub.to_owned(), ended, told: None }
+    }
+
+    /// Every turn goes to `told` as well, if somebody listens there.
+    pub(crate) fn telling(self, told: Option<mpsc::UnboundedSender<Turned>>) -> Self {
+        Self { told, ..self }
     }
 
     /// The lines that people query Application Insights for.
@@ -94,6 +101,9 @@ impl Listener for Watching {
         }
         if tracing::enabled!(target: "Host.Triggers.DurableTask", tracing::Level::INFO) {
             self.log(&turn);
+        }
+        if let Some(told) = &self.told {
+            drop(told.send(turn.clone()));
         }
         if turn.status.is_terminal() {
             // Nobody listens any more when the host stops.

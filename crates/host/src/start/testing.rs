@@ -9,6 +9,7 @@ use std::{
 
 use axum::body::Body;
 use everstep::App;
+use everstep_storage::service::ServiceOptions;
 use http::{HeaderMap, Request, header};
 use tower::ServiceExt as _;
 
@@ -19,6 +20,8 @@ use crate::{
     cors::Cors,
     front,
     site::Site,
+    storage::{Connection, Ports},
+    triggers::{self, Listeners},
 };
 
 /// A host that runs, and its folder. The folder stays if a test fails: a host whose folder goes away ends the process.
@@ -26,6 +29,7 @@ pub(crate) struct Running {
     pub(crate) site: Arc<Site>,
     tasks: Tasks,
     folder: PathBuf,
+    listeners: Option<Listeners>,
 }
 
 /// An answer to a request.
@@ -40,7 +44,8 @@ pub(crate) fn nothing() -> FunctionApp {
     FunctionApp::new(App::new("1"))
 }
 
-fn folder() -> PathBuf {
+/// A folder that stays.
+pub(crate) fn folder() -> PathBuf {
     tempfile::tempdir().unwrap().keep()
 }
 
@@ -67,7 +72,18 @@ impl Running {
         Self::start(app, folder(), StartArgs { hold: true, ..StartArgs::default() }).await
     }
 
-    async fn start(app: FunctionApp, folder: PathBuf, args: StartArgs) -> Self {
+    /// A host on a folder that may hold what another one left.
+    pub(crate) async fn start(app: FunctionApp, folder: PathBuf, args: StartArgs) -> Self {
+        Self::start_with(app, folder, args, ServiceOptions::default()).await
+    }
+
+    /// A host whose queues and blobs have a clock of their own.
+    pub(crate) async fn start_with(
+        app: FunctionApp,
+        folder: PathBuf,
+        args: StartArgs,
+        service: ServiceOptions,
+    ) -> Self {
         let places = Places::of(&folder);
         let start = Start {
             args: &args,
@@ -75,10 +91,29 @@ impl Running {
             configured: configuration::read(&places, "localhost:7071").unwrap(),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             url: "http://localhost:7071".to_owned(),
+            storage: (Ports::Any, service),
             began: Instant::now(),
         };
-        let (site, tasks) = start.site(Code::Rust(Box::new(|_| app))).await.unwrap();
-        Self { site, tasks, folder }
+        let (site, tasks) = start.site(Code::Rust(Box::new(|_| Ok(app)))).await.unwrap();
+        Self { site, tasks, folder, listeners: None }
+    }
+
+    /// The same with the listeners of its triggers, as a host has that serves.
+    pub(crate) async fn listening(mut self) -> Self {
+        self.listeners = Some(triggers::start(&self.site).await);
+        self
+    }
+
+    /// Lets the listeners finish what they began.
+    pub(crate) async fn deafen(&mut self) {
+        if let Some(listeners) = self.listeners.take() {
+            listeners.stop(Duration::MAX).await;
+        }
+    }
+
+    /// The queues and blobs of the app.
+    pub(crate) async fn connection(&self) -> Arc<Connection> {
+        self.site.storage.connection("").await.unwrap()
     }
 
     /// Sends a request such as `GET /admin/functions`; a body is JSON.
@@ -121,8 +156,14 @@ impl Running {
 
     /// Ends the host and checks that it ends well.
     pub(crate) async fn stop(self) {
+        std::fs::remove_dir_all(self.leave().await).unwrap();
+    }
+
+    /// Ends the host, checks that it ends well, and tells where it was.
+    pub(crate) async fn leave(mut self) -> PathBuf {
+        self.deafen().await;
         self.tasks.finish(self.site, Duration::ZERO).await.unwrap();
-        std::fs::remove_dir_all(self.folder).unwrap();
+        self.folder
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     routing::any,
 };
@@ -79,14 +80,8 @@ async fn deliver(State(site): State<Arc<Site>>, request: Request) -> Response {
     if kind == Delivery::Unsubscribe {
         return answer::bare(StatusCode::ACCEPTED);
     }
-    let events = match axum::body::to_bytes(body, BODY_MAX).await {
-        Ok(body) => serde_json::from_slice(&body).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    match events {
-        Err(problem) => {
-            text(StatusCode::BAD_REQUEST, format!("the body is to be events as JSON: {problem}"))
-        }
+    match events(body).await {
+        Err(refusal) => refusal,
         Ok(events) if kind == Delivery::Validation => validated(&events),
         Ok(events) => {
             notified(&site, &bound, cardinality, events, front::trace(&parts.headers)).await
@@ -94,16 +89,27 @@ async fn deliver(State(site): State<Arc<Site>>, request: Request) -> Response {
     }
 }
 
+/// The events of a delivery, or the answer to what is none.
+pub(super) async fn events(body: Body) -> Result<Value, Response> {
+    let events = match axum::body::to_bytes(body, BODY_MAX).await {
+        Ok(body) => serde_json::from_slice(&body).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    events.map_err(|problem| {
+        text(StatusCode::BAD_REQUEST, format!("the body is to be events as JSON: {problem}"))
+    })
+}
+
 /// What a sender wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
+pub(super) enum Delivery {
     Validation,
     Notification,
     Unsubscribe,
 }
 
 impl Delivery {
-    fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let Some(kind) = header(headers, EVENT_TYPE) else {
             let content = header(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
             let content = content.split(';').next().unwrap_or_default().trim();
@@ -120,7 +126,7 @@ impl Delivery {
     }
 }
 
-fn unknown_kind(headers: &HeaderMap) -> String {
+pub(super) fn unknown_kind(headers: &HeaderMap) -> String {
     let remedy = "send Notification, SubscriptionValidation or Unsubscribe, or CloudEvents with the content type application/cloudevents+json or application/cloudevents-batch+json";
     match header(headers, EVENT_TYPE) {
         Some(kind) => format!("`{EVENT_TYPE}` is `{kind}`; {remedy}"),
@@ -132,7 +138,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn function_name(uri: &Uri) -> String {
+pub(super) fn function_name(uri: &Uri) -> String {
     let pairs = uri.query().unwrap_or_default().split('&');
     let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
     let name = pairs.find(|(name, _)| name.eq_ignore_ascii_case("functionName"));
@@ -149,7 +155,7 @@ fn find(site: &Site, name: &str) -> Option<(Arc<Bound>, Cardinality)> {
 }
 
 /// `CloudEvents`: a sender asks whether it may deliver.
-fn handshake(headers: &HeaderMap) -> Response {
+pub(super) fn handshake(headers: &HeaderMap) -> Response {
     let Some(origin) = headers.get(REQUEST_ORIGIN) else {
         let problem = "the header `WebHook-Request-Origin` is missing; it is to name the sender";
         return text(StatusCode::BAD_REQUEST, problem.to_owned());
@@ -161,7 +167,7 @@ fn handshake(headers: &HeaderMap) -> Response {
 }
 
 /// Event Grid: a sender wants to hear the code that only the endpoint knows.
-fn validated(events: &Value) -> Response {
+pub(super) fn validated(events: &Value) -> Response {
     let first = events.get(0).unwrap_or(events);
     let Some(code) = first["data"]["validationCode"].as_str() else {
         let problem = "the first event has no `data.validationCode`";
@@ -225,7 +231,7 @@ fn call(site: &Site, bound: &Bound, event: Value, trace: Option<TraceContext>) -
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response {
+pub(super) fn text(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -5,12 +5,7 @@
 //! T2  A function never overlaps itself: the next wait begins when the run has ended.
 //! T3  The clock of the machine decides, looked at least once a minute: it may jump while the machine sleeps.
 
-use std::{
-    fs, io,
-    path::PathBuf,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use everstep_functions::{
     config::binding::{Bound, TimerTrigger},
@@ -20,6 +15,7 @@ use everstep_functions::{
 use everstep_model::Timestamp;
 use tokio::{sync::watch, task::JoinHandle};
 
+use super::retry;
 use crate::{durable_file, front, invoke::Call, site::Site, start::now};
 
 /// The longest time without a look at the clock.
@@ -86,49 +82,25 @@ impl Listener {
             if let Some(details) = reason.details(&zone) {
                 text = format!("{text}', Details='{details}");
             }
-            let call = Call {
+            let function = self.bound.name.as_str().into();
+            let call = |retries| Call {
                 inputs: front::durable_clients(&self.site, &self.bound),
-                ..Call::new(
-                    &self.bound.name.as_str().into(),
-                    Trigger::Timer(monitor.event(reason)),
-                    text,
-                )
+                retries,
+                ..Call::new(&function, Trigger::Timer(monitor.event(reason)), text.clone())
             };
-            self.run_with_retries(call, &monitor, reason).await;
+            // How it ended stands in the log.
+            drop(retry::run(&self.site, &self.bound, call).await);
             let plan = monitor.ran(reason, started);
             (run_now, next) = (plan.run_now, plan.next);
             self.keep(plan.keep);
         }
     }
 
-    /// Runs the function, again as the policy says if it fails.
-    async fn run_with_retries(&self, first: Call, monitor: &Monitor, reason: Reason) {
-        let policy = self.bound.retry.as_ref().or(self.site.config.retry.as_ref());
-        let (function, text) = (Arc::clone(&first.function), first.reason.clone());
-        let mut call = Some(first);
-        for retries in 0.. {
-            let next = call.take().unwrap_or_else(|| Call {
-                inputs: front::durable_clients(&self.site, &self.bound),
-                retries,
-                ..Call::new(&function, Trigger::Timer(monitor.event(reason)), text.clone())
-            });
-            if self.site.invoker.run(next).await.is_ok() {
-                return;
-            }
-            // What the policy calls the first retry is the second run.
-            let delay = policy.and_then(|policy| policy.delay(retries + 1, random()));
-            match delay {
-                Some(delay) if !self.site.is_draining() => tokio::time::sleep(delay).await,
-                Some(_) | None => return,
-            }
-        }
-    }
-
-    /// Waits until a time of the wall clock, and as long as the host is held.
+    /// Waits until a time of the wall clock, and as long as the host is held or draining.
     async fn until(&self, due: Timestamp) {
         loop {
             let left = due.since(now());
-            if left.is_zero() && !self.site.held.load(Ordering::Relaxed) {
+            if left.is_zero() && !self.site.is_paused() {
                 return;
             }
             let pause = if left.is_zero() { Duration::from_secs(1) } else { left.min(LOOK) };
@@ -159,11 +131,4 @@ impl Listener {
             tracing::error!(target: "Host.Triggers.Timer", path = %self.path.display(), %error, "where the schedule stands cannot be written; a restart may run the function once more");
         }
     }
-}
-
-/// Between 0 and 1, for the spread of retries.
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).expect("the system gives random numbers");
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }

@@ -3,6 +3,7 @@
 //! Each snapshot is a transcript. Start at `support.rs`, which says what in it is made stable.
 
 mod bulk;
+mod document;
 mod doors;
 mod entities;
 mod history;

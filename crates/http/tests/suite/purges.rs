@@ -78,3 +78,22 @@ async fn a_year_of_fewer_than_four_digits_is_none_in_version_2() {
     bed.ask("DELETE instances?createdTimeFrom=1-01-01").await;
     insta::assert_snapshot!(bed.transcript());
 }
+
+#[tokio::test]
+async fn a_history_is_purged_by_the_route_that_scripts_call() {
+    let mut bed = bed(Compat::V3).await;
+    for body in [
+        r#"{"timeFrom": "2030-01-01T00:00:00Z"}"#,
+        r#"{"timeFrom": "1-01-01", "timeTill": "2030-01-01T00:00:00Z", "runtimeStatus": ["Running"]}"#,
+        r#"{"timeFrom": "1-01-01", "timeTill": "2030-01-01T00:00:00Z", "runtimeStatus": ["Completed", "Failed"]}"#,
+        "",
+        r#"{"timeFrom": "long ago"}"#,
+        r#"{"timeFrom": "1-01-01", "timeTill": "soon"}"#,
+        r#"{"timeFrom": "1-01-01", "runtimeStatus": ["Finished"]}"#,
+        r#"{"timeTill": "2030-01-01T00:00:00Z"}"#,
+        "[1]",
+    ] {
+        bed.post("POST purge-history", body).await;
+    }
+    insta::assert_snapshot!(bed.transcript());
+}

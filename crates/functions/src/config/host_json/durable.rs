@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::super::{
-    Settings,
+    NoticeKind, Settings,
     section::{Section, either},
 };
 
@@ -13,7 +13,6 @@ const ANY: i64 = i32::MAX as i64;
 
 /// `extensions.durableTask`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the file")]
 pub struct DurableTask {
     /// The task hub.
     pub hub_name: String,
@@ -25,16 +24,8 @@ pub struct DurableTask {
     pub max_orchestration_actions: usize,
     /// Which instances a start may replace.
     pub overridable_existing_instance_states: Overridable,
-    /// Whether what an entity did in an operation that failed is undone.
-    pub rollback_entity_operations_on_exceptions: bool,
-    /// Whether raising an event for an instance that has ended is an error; `None` is the default of the API.
-    pub throw_status_exceptions_on_raise_event: Option<bool>,
-    /// Whether history repeats the inputs of activities and children.
-    pub store_inputs_in_orchestration_history: bool,
     /// Whether the unprotected listener for SDKs is open; `None` where the language decides.
     pub local_rpc_endpoint_enabled: Option<bool>,
-    /// Whether a stop waits for what runs.
-    pub use_graceful_shutdown: bool,
     /// `httpSettings.defaultAsyncRequestSleepTimeMilliseconds`: between two looks at a URL that answered 202.
     pub async_request_sleep: Duration,
     /// `httpSettings.useForwardedHost`: whether links follow `X-Forwarded-Host`.
@@ -45,10 +36,8 @@ pub struct DurableTask {
     pub version_match_strategy: VersionMatch,
     /// What becomes of the others.
     pub version_failure_strategy: VersionFailure,
-    /// The longest message of the gRPC service.
-    pub max_grpc_message_bytes: usize,
-    /// `tracing`.
-    pub tracing: Tracing,
+    /// `tracing.version`, and `tracing.distributedTracingEnabled`.
+    pub tracing: TracingVersion,
     /// `notifications.eventGrid`, if it has a topic.
     pub notifications: Option<EventGridNotifications>,
     /// `storageProvider`.
@@ -85,17 +74,6 @@ pub enum VersionFailure {
     Reject,
     /// It fails.
     Fail,
-}
-
-/// `tracing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tracing {
-    /// Whether log lines show inputs and outputs.
-    pub inputs_and_outputs: bool,
-    /// Whether replays are logged.
-    pub replay_events: bool,
-    /// How orchestrations appear in traces.
-    pub version: TracingVersion,
 }
 
 /// How orchestrations appear in traces.
@@ -185,16 +163,7 @@ impl DurableTask {
                     ],
                 )
                 .unwrap_or_default(),
-            rollback_entity_operations_on_exceptions: section
-                .flag("rollbackEntityOperationsOnExceptions")
-                .unwrap_or(true),
-            throw_status_exceptions_on_raise_event: section
-                .flag("throwStatusExceptionsOnRaiseEvent"),
-            store_inputs_in_orchestration_history: section
-                .flag("storeInputsInOrchestrationHistory")
-                .unwrap_or(false),
             local_rpc_endpoint_enabled: section.flag("localRpcEndpointEnabled"),
-            use_graceful_shutdown: section.flag("useGracefulShutdown").unwrap_or(false),
             async_request_sleep,
             use_forwarded_host,
             default_version: section.text("defaultVersion").filter(|version| !version.is_empty()),
@@ -214,10 +183,7 @@ impl DurableTask {
                     &[("Reject", VersionFailure::Reject), ("Fail", VersionFailure::Fail)],
                 )
                 .unwrap_or_default(),
-            max_grpc_message_bytes: section
-                .whole("maxGrpcMessageSizeInBytes", 1..=ANY)
-                .unwrap_or(4 << 20),
-            tracing: Tracing::read(section.section("tracing")),
+            tracing: TracingVersion::read(section.section("tracing")),
             notifications: section
                 .section("notifications")
                 .and_then(|section| notifications(section, settings)),
@@ -242,6 +208,13 @@ fn not_applied(section: &mut Section<'_>) {
             section.put(key, Value::from(bound));
         }
     }
+    if let Some(false) = section.flag("rollbackEntityOperationsOnExceptions") {
+        section.remark(
+            NoticeKind::NotApplied,
+            "rollbackEntityOperationsOnExceptions",
+            "is false and has no effect: what an operation did is always undone when it fails",
+        );
+    }
     for (keys, why) in [
         (
             &["maxConcurrentOrchestratorFunctions", "maxConcurrentEntityFunctions"][..],
@@ -253,7 +226,19 @@ fn not_applied(section: &mut Section<'_>) {
         ),
         (&["entityMessageReorderWindowInMinutes"], "messages arrive once and in order"),
         (&["useAppLease", "appLeaseOptions"], "a hub always belongs to one host"),
-        (&["grpcHttpClientTimeout"], "it concerns the client; write it there"),
+        (
+            &["maxGrpcMessageSizeInBytes", "grpcHttpClientTimeout"],
+            "SDKs reach this host by HTTP, not by gRPC",
+        ),
+        (
+            &["throwStatusExceptionsOnRaiseEvent"],
+            "an event for an instance that has ended is always refused, with 410",
+        ),
+        (
+            &["storeInputsInOrchestrationHistory"],
+            "inputs are always kept; `everstep history ID` shows them",
+        ),
+        (&["useGracefulShutdown"], "a stop always waits for what runs; `--drain` says how long"),
         (
             &[
                 "azureStorageConnectionStringName",
@@ -322,29 +307,25 @@ fn http_settings(section: Option<Section<'_>>) -> (Duration, bool) {
     (millis.map_or(default, Duration::from_millis), use_forwarded_host)
 }
 
-impl Tracing {
+impl TracingVersion {
     fn read(section: Option<Section<'_>>) -> Self {
         let Some(mut section) = section else { return Self::default() };
         let enabled = section.flag("distributedTracingEnabled");
-        let words = [
-            ("None", TracingVersion::None),
-            ("V1", TracingVersion::V2),
-            ("V2", TracingVersion::V2),
-        ];
+        let words = [("None", Self::None), ("V1", Self::V2), ("V2", Self::V2)];
         let version = section.choice("version", &words);
-        let tracing = Self {
-            inputs_and_outputs: section.flag("traceInputsAndOutputs").unwrap_or(false),
-            replay_events: section.flag("traceReplayEvents").unwrap_or(false),
-            version: if enabled == Some(false) {
-                TracingVersion::None
-            } else {
-                version.unwrap_or_default()
-            },
-        };
-        section.not_applied(&["distributedTracingProtocol"], "trace contexts are those of W3C");
-        section.not_applied(&["allowVerboseLinuxTelemetry"], "logs follow `logging.logLevel`");
+        for (keys, why) in [
+            (
+                &["traceInputsAndOutputs"][..],
+                "values never enter the log; `everstep history ID` shows them",
+            ),
+            (&["traceReplayEvents"], "replays are never logged"),
+            (&["distributedTracingProtocol"], "trace contexts are those of W3C"),
+            (&["allowVerboseLinuxTelemetry"], "logs follow `logging.logLevel`"),
+        ] {
+            section.not_applied(keys, why);
+        }
         section.finish();
-        tracing
+        if enabled == Some(false) { Self::None } else { version.unwrap_or_default() }
     }
 }
 
@@ -481,6 +462,7 @@ fn is_known(key: &str) -> bool {
         "allowReplayingTerminalInstances",
         "queueClientMessageEncoding",
         "partitionManagement",
+        "storageConnectionName",
         "eventHubsConnectionName",
         "cacheOrchestrationCursors",
         "taskEventLockTimeout",

@@ -261,8 +261,8 @@ impl Blobs {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Everstep {
     functions: BTreeMap<String, FunctionLimits>,
-    /// Trees whose root ended this long ago are removed; `None` keeps them.
-    pub retention: Option<Duration>,
+    /// When trees of orchestrations are removed.
+    pub retention: Retention,
     /// Who is told of orchestrations.
     pub webhooks: Vec<Webhook>,
 }
@@ -274,6 +274,27 @@ pub struct FunctionLimits {
     pub max_concurrency: Option<usize>,
     /// Invocations begun in a second, on average.
     pub rate_per_second: Option<f64>,
+    /// What one invocation may take, whatever else is said.
+    pub timeout: Option<Duration>,
+}
+
+impl FunctionLimits {
+    /// Between the beginnings of two invocations, on average.
+    pub fn interval(&self) -> Option<Duration> {
+        let rate = self.rate_per_second?;
+        Some(Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX))
+    }
+}
+
+/// How long ago the root of a tree must have ended for the tree to be removed; `None` keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retention {
+    /// Where the root completed.
+    pub completed: Option<Duration>,
+    /// Where it failed.
+    pub failed: Option<Duration>,
+    /// Where it was terminated or canceled.
+    pub terminated: Option<Duration>,
 }
 
 /// Who is told of orchestrations.
@@ -303,12 +324,39 @@ impl Everstep {
     pub(super) fn read(section: Option<Section<'_>>) -> Self {
         let Some(mut section) = section else { return Self::default() };
         let functions = section.section("functions").map(limits).unwrap_or_default();
-        let retention = section.positive("retentionDays");
-        let retention =
-            retention.and_then(|days| Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok());
+        let retention = Retention::read(&mut section);
         let webhooks = section.sections("webhooks").into_iter().filter_map(webhook).collect();
         section.finish();
         Self { functions, retention, webhooks }
+    }
+}
+
+impl Retention {
+    fn read(section: &mut Section<'_>) -> Self {
+        let days = section.positive("retentionDays");
+        let all = days.and_then(|days| Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok());
+        let Some(mut own) = section.section("retention") else {
+            return Self { completed: all, failed: all, terminated: all };
+        };
+        let mut age = |key: &str| {
+            let age = own.duration(key);
+            if age == Some(Duration::ZERO) {
+                let found = Value::from("00:00:00");
+                return own.refuse(
+                    key,
+                    &found,
+                    "write a span of time above zero, such as \"7.00:00:00\" for a week",
+                );
+            }
+            age.or(all)
+        };
+        let retention = Self {
+            completed: age("completed"),
+            failed: age("failed"),
+            terminated: age("terminated"),
+        };
+        own.finish();
+        retention
     }
 }
 
@@ -319,11 +367,25 @@ fn limits(mut section: Section<'_>) -> BTreeMap<String, FunctionLimits> {
         let limits = FunctionLimits {
             max_concurrency: function.whole("maxConcurrency", 1..=ANY),
             rate_per_second: function.positive("ratePerSecond"),
+            timeout: time_limit(&mut function),
         };
         function.finish();
         functions.insert(name.to_lowercase(), limits);
     }
     functions
+}
+
+fn time_limit(function: &mut Section<'_>) -> Option<Duration> {
+    let limit = function.duration("timeout")?;
+    if limit.is_zero() {
+        let found = Value::from("00:00:00");
+        return function.refuse(
+            "timeout",
+            &found,
+            "write a span of time above zero, such as \"00:05:00\"",
+        );
+    }
+    Some(limit)
 }
 
 fn webhook(mut section: Section<'_>) -> Option<Webhook> {

@@ -7,8 +7,6 @@ use super::super::section::Section;
 pub struct Logging {
     /// From which level on, by category.
     pub levels: LogLevels,
-    /// `fileLoggingMode`.
-    pub file: FileLogging,
     /// `console.isEnabled`: whether the console shows anything; `None` where it is not said.
     pub console: Option<bool>,
     /// `console.disableColors`.
@@ -32,18 +30,6 @@ pub enum LogLevel {
     Critical,
     /// No line at all.
     None,
-}
-
-/// Whether lines are written to files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FileLogging {
-    /// No.
-    Never,
-    /// Yes.
-    Always,
-    /// While somebody looks at them.
-    #[default]
-    DebugOnly,
 }
 
 /// The levels of `logging.logLevel`.
@@ -108,16 +94,6 @@ impl Logging {
         let Some(mut section) = section else { return Self::default() };
         let mut logging = Self {
             levels: LogLevels::read(section.section("logLevel")),
-            file: section
-                .choice(
-                    "fileLoggingMode",
-                    &[
-                        ("never", FileLogging::Never),
-                        ("always", FileLogging::Always),
-                        ("debugOnly", FileLogging::DebugOnly),
-                    ],
-                )
-                .unwrap_or_default(),
             console: None,
             disable_colors: false,
         };
@@ -126,6 +102,10 @@ impl Logging {
             logging.disable_colors = console.flag("disableColors").unwrap_or(false);
             console.finish();
         }
+        section.not_applied(
+            &["fileLoggingMode"],
+            "lines go to standard error; send them on from there",
+        );
         section.not_applied(&["applicationInsights"], "traces and metrics leave by OpenTelemetry");
         section.finish();
         logging

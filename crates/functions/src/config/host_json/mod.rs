@@ -14,7 +14,9 @@
 //! |---|---|---|
 //! | `functions.{name}.maxConcurrency` | none | invocations of this function at once, activities included |
 //! | `functions.{name}.ratePerSecond` | none | invocations of this function begun in a second, on average |
+//! | `functions.{name}.timeout` | `functionTimeout` | an invocation that takes longer fails |
 //! | `retentionDays` | none | trees of orchestrations are removed this long after their root ended |
+//! | `retention.completed`, `.failed`, `.terminated` | `retentionDays` | the same, by how the root ended |
 //! | `webhooks[].url` | - | where the ends of orchestrations are posted to |
 //! | `webhooks[].keySetting` | none | the setting with the key that signs what is posted |
 //! | `webhooks[].events` | all | `Started`, `Completed`, `Failed`, `Terminated` |
@@ -29,12 +31,12 @@ use std::time::Duration;
 
 pub use durable::{
     DurableTask, EventGridNotifications, LifeCycle, Overridable, Provider, StorageProvider,
-    Tracing, TracingVersion, VersionFailure, VersionMatch,
+    TracingVersion, VersionFailure, VersionMatch,
 };
 pub use extensions::{
-    Blobs, Everstep, FunctionLimits, Hsts, Http, MessageEncoding, Queues, Webhook,
+    Blobs, Everstep, FunctionLimits, Hsts, Http, MessageEncoding, Queues, Retention, Webhook,
 };
-pub use logging::{FileLogging, LogLevel, LogLevels, Logging};
+pub use logging::{LogLevel, LogLevels, Logging};
 pub use raw::Raw;
 use serde_json::{Map, Value};
 
@@ -54,10 +56,6 @@ pub struct HostConfig {
     pub retry: Option<Retry>,
     /// What is logged.
     pub logging: Logging,
-    /// A change in these folders, beside the app's own, restarts the app.
-    pub watch_directories: Vec<String>,
-    /// A change of a file of these names restarts the app.
-    pub watch_files: Vec<String>,
     /// The process that runs the functions, where the runtime is `custom`.
     pub custom_handler: Option<CustomHandler>,
     /// `extensions.http`.
@@ -135,12 +133,6 @@ impl HostConfig {
             functions: root.list("functions"),
             retry: root.section("retry").and_then(Retry::from_section),
             logging: Logging::read(root.section("logging")),
-            watch_directories: root
-                .list("watchDirectories")
-                .unwrap_or_else(|| vec!["node_modules".to_owned()]),
-            watch_files: root.list("watchFiles").unwrap_or_else(|| {
-                ["host.json", "function.json", "proxies.json"].map(str::to_owned).to_vec()
-            }),
             custom_handler: custom_handler(&mut root),
             notices: Vec::new(),
         };
@@ -227,6 +219,10 @@ fn not_applied(root: &mut Section<'_>) {
         (&["aggregator"], "runs are counted as they happen"),
         (&["healthMonitor"], "the host pushes back by itself when it is overloaded"),
         (&["singleton"], "a hub belongs to one host, so no locks are leased"),
+        (
+            &["watchDirectories", "watchFiles"],
+            "`everstep start --watch` looks at all sources of the app",
+        ),
         (&["managedDependency"], "the app brings its dependencies"),
         (
             &["concurrency"],
@@ -284,7 +280,6 @@ mod tests {
         assert_eq!(config.durable_task.async_request_sleep, Duration::from_secs(30));
         assert_eq!(config.durable_task.storage_provider.connection_name, "AzureWebJobsStorage");
         assert_eq!(config.logging.levels.level("Function.Save"), LogLevel::Information);
-        assert_eq!(config.watch_directories, ["node_modules"]);
         assert_eq!(config.notices, []);
     }
 
@@ -430,14 +425,7 @@ mod tests {
         assert_eq!(durable.default_version.as_deref(), Some("1.1"));
         assert_eq!(durable.version_match_strategy, VersionMatch::CurrentOrOlder);
         assert_eq!(durable.version_failure_strategy, VersionFailure::Fail);
-        assert_eq!(
-            durable.tracing,
-            Tracing {
-                inputs_and_outputs: true,
-                replay_events: false,
-                version: TracingVersion::None
-            }
-        );
+        assert_eq!(durable.tracing, TracingVersion::None);
         let notifications = durable.notifications.unwrap();
         assert_eq!(notifications.publish_event_types, [LifeCycle::Failed]);
         assert_eq!(notifications.publish_retry_interval, Duration::from_mins(5));
@@ -527,18 +515,30 @@ mod tests {
     fn our_own_options_are_read() {
         let everstep = config(
             r#""extensions": { "everstep": {
-                "functions": { "Charge": { "maxConcurrency": 4, "ratePerSecond": 0.5 } },
-                "retentionDays": 1.5,
+                "functions": { "Charge": { "maxConcurrency": 4, "ratePerSecond": 0.5, "timeout": "00:00:20" } },
+                "retentionDays": 1.5, "retention": { "failed": "30.00:00:00" },
                 "webhooks": [{ "url": "https://example.com/hook", "keySetting": "HOOK_KEY", "events": ["Completed", "Failed"], "name": "Checkout" }]
             } }"#,
         )
         .everstep;
         assert_eq!(
             everstep.limits("charge"),
-            FunctionLimits { max_concurrency: Some(4), rate_per_second: Some(0.5) }
+            FunctionLimits {
+                max_concurrency: Some(4),
+                rate_per_second: Some(0.5),
+                timeout: Some(Duration::from_secs(20))
+            }
         );
+        assert_eq!(everstep.limits("charge").interval(), Some(Duration::from_secs(2)));
         assert_eq!(everstep.limits("other"), FunctionLimits::default());
-        assert_eq!(everstep.retention, Some(Duration::from_hours(36)));
+        assert_eq!(
+            everstep.retention,
+            Retention {
+                completed: Some(Duration::from_hours(36)),
+                failed: Some(Duration::from_hours(720)),
+                terminated: Some(Duration::from_hours(36)),
+            }
+        );
         assert_eq!(
             everstep.webhooks,
             [Webhook {
@@ -550,10 +550,12 @@ mod tests {
         );
         assert_eq!(
             error(
-                r#""extensions": { "everstep": { "retentionDays": 0, "functions": { "a": { "ratePerSecond": "x" } }, "webhooks": [{}, 1, { "url": "ftp://a" }] } }"#
+                r#""extensions": { "everstep": { "retentionDays": 0, "retention": { "failed": "00:00:00" }, "functions": { "a": { "ratePerSecond": "x", "timeout": "0" } }, "webhooks": [{}, 1, { "url": "ftp://a" }] } }"#
             ),
             "host.json: `extensions.everstep.functions.a.ratePerSecond` is \"x\"; write a number above 0\n\
+             host.json: `extensions.everstep.functions.a.timeout` is \"00:00:00\"; write a span of time above zero, such as \"00:05:00\"\n\
              host.json: `extensions.everstep.retentionDays` is 0; write a number above 0\n\
+             host.json: `extensions.everstep.retention.failed` is \"00:00:00\"; write a span of time above zero, such as \"7.00:00:00\" for a week\n\
              host.json: `extensions.everstep.webhooks[1]` is 1; write an object such as {}\n\
              host.json: `extensions.everstep.webhooks[0].url` is missing; write where to post, such as \"https://example.com/hook\"\n\
              host.json: `extensions.everstep.webhooks[2].url` is \"ftp://a\"; write a URL such as \"https://example.com/hook\""
@@ -625,6 +627,107 @@ mod tests {
         assert_eq!(config.notices[12].kind, NoticeKind::Unknown);
         assert_eq!(config.durable_task.hub_name, "Orders");
         assert_eq!(config.durable_task.storage_provider.connection_name, "S");
+    }
+
+    /// Every option of the extension, with a value that is not the default, and what becomes of it.
+    const OPTIONS: [(&str, &str, Fate); 56] = [
+        ("hubName", r#""Orders""#, Fate::Applied),
+        ("maxConcurrentActivityFunctions", "3", Fate::Applied),
+        ("maxConcurrentOrchestratorFunctions", "3", Fate::Mentioned),
+        ("maxConcurrentEntityFunctions", "3", Fate::Mentioned),
+        ("maxEntityOperationBatchSize", "3", Fate::Applied),
+        ("extendedSessionsEnabled", "true", Fate::Mentioned),
+        ("extendedSessionIdleTimeoutInSeconds", "3", Fate::Mentioned),
+        ("maxOrchestrationActions", "3", Fate::Applied),
+        ("overridableExistingInstanceStates", r#""AnyState""#, Fate::Applied),
+        ("entityMessageReorderWindowInMinutes", "0", Fate::Mentioned),
+        ("rollbackEntityOperationsOnExceptions", "false", Fate::Mentioned),
+        ("throwStatusExceptionsOnRaiseEvent", "true", Fate::Mentioned),
+        ("storeInputsInOrchestrationHistory", "true", Fate::Mentioned),
+        ("localRpcEndpointEnabled", "false", Fate::Applied),
+        ("useGracefulShutdown", "true", Fate::Mentioned),
+        ("useAppLease", "false", Fate::Mentioned),
+        ("appLeaseOptions", r#"{ "leaseInterval": "00:01:00" }"#, Fate::Mentioned),
+        ("httpSettings.defaultAsyncRequestSleepTimeMilliseconds", "5", Fate::Applied),
+        ("httpSettings.useForwardedHost", "true", Fate::Applied),
+        ("defaultVersion", r#""2""#, Fate::Applied),
+        ("versionMatchStrategy", r#""Strict""#, Fate::Applied),
+        ("versionFailureStrategy", r#""Fail""#, Fate::Applied),
+        ("maxGrpcMessageSizeInBytes", "5", Fate::Mentioned),
+        ("grpcHttpClientTimeout", r#""00:01:00""#, Fate::Mentioned),
+        ("tracing.traceInputsAndOutputs", "true", Fate::Mentioned),
+        ("tracing.traceReplayEvents", "true", Fate::Mentioned),
+        ("tracing.distributedTracingEnabled", "false", Fate::Applied),
+        ("tracing.distributedTracingProtocol", r#""W3CTraceContext""#, Fate::Mentioned),
+        ("tracing.version", r#""None""#, Fate::Applied),
+        ("tracing.allowVerboseLinuxTelemetry", "true", Fate::Mentioned),
+        ("notifications.eventGrid", GRID, Fate::Applied),
+        ("storageProvider.type", r#""mssql""#, Fate::Applied),
+        ("storageProvider.connectionName", r#""Other""#, Fate::Applied),
+        ("storageProvider.connectionStringName", r#""Other""#, Fate::Applied),
+        ("storageProvider.partitionCount", "3", Fate::Applied),
+        ("storageProvider.controlQueueBatchSize", "3", Fate::Mentioned),
+        ("storageProvider.controlQueueBufferThreshold", "3", Fate::Mentioned),
+        ("storageProvider.controlQueueVisibilityTimeout", r#""00:01:00""#, Fate::Mentioned),
+        ("storageProvider.workItemQueueVisibilityTimeout", r#""00:01:00""#, Fate::Mentioned),
+        ("storageProvider.maxQueuePollingInterval", r#""00:01:00""#, Fate::Mentioned),
+        ("storageProvider.trackingStoreConnectionName", r#""Other""#, Fate::Mentioned),
+        ("storageProvider.trackingStoreNamePrefix", r#""A""#, Fate::Mentioned),
+        ("storageProvider.fetchLargeMessagesAutomatically", "false", Fate::Mentioned),
+        ("storageProvider.useLegacyPartitionManagement", "true", Fate::Mentioned),
+        ("storageProvider.useTablePartitionManagement", "true", Fate::Mentioned),
+        ("storageProvider.allowReplayingTerminalInstances", "true", Fate::Mentioned),
+        ("storageProvider.queueClientMessageEncoding", r#""Base64""#, Fate::Mentioned),
+        ("storageProvider.storageConnectionName", r#""Other""#, Fate::Mentioned),
+        ("storageProvider.eventHubsConnectionName", r#""Other""#, Fate::Mentioned),
+        ("storageProvider.cacheOrchestrationCursors", "false", Fate::Mentioned),
+        ("storageProvider.taskEventLockTimeout", r#""00:01:00""#, Fate::Mentioned),
+        ("storageProvider.createDatabaseIfNotExists", "true", Fate::Mentioned),
+        ("storageProvider.schemaName", r#""dt""#, Fate::Mentioned),
+        ("storageProvider.nobodyKnowsThis", "1", Fate::Unknown),
+        ("tracing.nobodyKnowsThis", "1", Fate::Unknown),
+        ("nobodyKnowsThis", "1", Fate::Unknown),
+    ];
+
+    const GRID: &str = r#"{ "topicEndpoint": "https://t", "keySettingName": "K" }"#;
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Fate {
+        Applied,
+        Mentioned,
+        Unknown,
+    }
+
+    #[test]
+    fn every_durable_option_is_applied_or_mentioned_in_one_line() {
+        let plain = config(r#""extensions": {}"#).durable_task;
+        for (path, value, fate) in OPTIONS {
+            let inner = match path.split_once('.') {
+                Some((section, key)) => format!(r#""{section}": {{ "{key}": {value} }}"#),
+                None => format!(r#""{path}": {value}"#),
+            };
+            let config = config(&format!(r#""extensions": {{ "durableTask": {{ {inner} }} }}"#));
+            let lines: Vec<_> =
+                config.notices.iter().filter(|notice| notice.text.contains(path)).collect();
+            let is_alias = path.ends_with("connectionStringName");
+            match fate {
+                Fate::Applied => {
+                    assert_ne!(config.durable_task, plain, "{path} changes nothing");
+                    assert_eq!(lines.len(), usize::from(is_alias), "{path}: {lines:?}");
+                }
+                Fate::Mentioned | Fate::Unknown => {
+                    assert_eq!(config.durable_task, plain, "{path} changes something");
+                    let kind = if fate == Fate::Unknown {
+                        NoticeKind::Unknown
+                    } else {
+                        NoticeKind::NotApplied
+                    };
+                    assert_eq!(lines.len(), 1, "{path}: {lines:?}");
+                    assert_eq!(lines[0].kind, kind, "{path}");
+                    assert!(!lines[0].text.contains('\n'), "{path}");
+                }
+            }
+        }
     }
 
     #[test]
