@@ -24,10 +24,15 @@ struct App {
 
 impl App {
     fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_hello"))
             .args(["--json", "--port", "0", "--script-root"])
             .arg(folder)
             .env("ENV", "a test")
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -93,6 +98,46 @@ async fn an_orchestration_is_started_by_its_route_and_says_where_it_runs() {
     let status = app.get(links["statusQueryGetUri"].as_str().unwrap()).await;
     assert_eq!(status.status(), 200);
     assert!(app.signal(Signal::TERM).success());
+}
+
+/// Where the links of a run lead that is asked for under a host of its own.
+async fn links_lead_to(app: &App) -> String {
+    let url = format!("{}/api/orchestrators/hello_orchestrator", app.url);
+    let request = reqwest::Client::new().get(url).header("host", "hello.example:8081");
+    let links: Value = request.send().await.unwrap().json().await.unwrap();
+    let status = links["statusQueryGetUri"].as_str().unwrap();
+    status.split("/runtime").next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn links_lead_to_where_the_setting_says_or_to_where_the_request_went() {
+    let folder = folder();
+    let settings = [("WEBSITE_HOSTNAME", "host.docker.internal:8080")];
+    let mut app = App::start_with(folder.path(), &settings);
+    assert_eq!(links_lead_to(&app).await, "http://host.docker.internal:8080");
+    app.signal(Signal::TERM);
+    let app = App::start(folder.path());
+    assert_eq!(links_lead_to(&app).await, "http://hello.example:8081");
+}
+
+#[test]
+fn the_program_tells_whether_another_one_of_it_is_well() {
+    let health = |url: &str| {
+        let ended =
+            Command::new(env!("CARGO_BIN_EXE_hello")).args(["--health", url]).output().unwrap();
+        (ended.status.success(), String::from_utf8(ended.stderr).unwrap())
+    };
+    let folder = folder();
+    let mut app = App::start(folder.path());
+    let well = "{\"reasons\":[],\"status\":\"ready\"}\n".to_owned();
+    assert_eq!(health(&app.url), (true, well));
+    app.signal(Signal::KILL);
+    let (is_well, said) = health(&app.url);
+    assert!(!is_well);
+    assert!(
+        said.starts_with(&format!("error: {}/health/ready does not answer: ", app.url)),
+        "{said}"
+    );
 }
 
 #[tokio::test]
