@@ -8,9 +8,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     ci::{self, Step},
     counts::Counts,
-    outside::Outside,
+    outside::{self, Outside},
     process::{self, Tool, say},
-    tidy,
+    python, tidy,
     tree::{self, Tree},
 };
 
@@ -34,7 +34,8 @@ enum Task {
     /// All tests, or those of one part.
     Test {
         /// A folder of crates/ or apps/, `xtask`, `doc` for the examples in the documentation, or `apps`: all apps, also
-        /// against the official clients and emulators, which it installs.
+        /// against the official clients and emulators, which it installs. `python` runs apps with each version of their
+        /// SDK, which it installs too.
         part: Option<String>,
         /// Handed to the test runner, for example a part of a test's name.
         #[arg(last = true)]
@@ -47,8 +48,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`; `http` first for those of the host, `inventory`
-    /// first for those of the scanner.
+    /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`; `http` first for those of the host, `python`
+    /// for those of apps in Python (with an environment from `PyPI`), `inventory` for those of the scanner.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the benchmarks.
@@ -81,9 +82,19 @@ impl Cli {
 fn bench(args: &[OsString]) -> anyhow::Result<()> {
     match args.split_first() {
         Some((first, rest)) if first == "http" => forward("everstep-bench-http", Some("run"), rest),
+        Some((first, rest)) if first == "python" => bench_python(rest),
         Some((first, rest)) if first == "inventory" => forward("inventory", Some("bench"), rest),
         _ => forward("everstep-bench", Some("run"), args),
     }
+}
+
+/// The SDK that apps in Python are measured with.
+const PYTHON_SDK: [&str; 2] = ["azure-functions==1.26.0", "azure-functions-durable==1.7.0"];
+
+fn bench_python(args: &[OsString]) -> anyhow::Result<()> {
+    let python = outside::python(&outside::folder().join("bench-python"), &PYTHON_SDK)?;
+    let args = [&["--python".into(), python.into_os_string()], args].concat();
+    forward("everstep-bench-http", Some("python"), &args)
 }
 
 /// Builds a package's binary for speed and runs it where the caller stands, so that relative paths mean what they say.
@@ -99,6 +110,7 @@ fn test(part: Option<&str>, args: &[OsString]) -> anyhow::Result<()> {
         }
         Some("doc") => process::doc_tests(&["--workspace"], args)?,
         Some("apps") => test_apps(args)?,
+        Some("python") => python::test(args)?,
         Some(part) => test_part(&package_of(part, &Tree::read(&tree::root())?)?, args)?,
     };
     say(&format!("tests: {counts}"));

@@ -8,6 +8,7 @@ mod cli;
 mod counts;
 mod outside;
 mod process;
+mod python;
 mod tidy;
 mod tree;
 

@@ -38,7 +38,12 @@ struct Rules {
 }
 
 impl Bounded {
-    pub(crate) fn new(app: Arc<dyn Worker>, config: &HostConfig) -> Self {
+    /// `timeout` is that of activities for which nothing else is said.
+    pub(crate) fn new(
+        app: Arc<dyn Worker>,
+        config: &HostConfig,
+        timeout: Option<Duration>,
+    ) -> Self {
         let durable = &config.durable_task;
         let rules = Arc::new(Rules {
             actions: durable.max_orchestration_actions,
@@ -46,7 +51,7 @@ impl Bounded {
             matching: durable.version_match_strategy,
             otherwise: durable.version_failure_strategy,
         });
-        Self { app, everstep: config.everstep.clone(), timeout: config.function_timeout, rules }
+        Self { app, everstep: config.everstep.clone(), timeout, rules }
     }
 }
 
@@ -291,7 +296,7 @@ mod tests {
         let config = &host.site.config;
         let app = App::new("1")
             .activity(NOTHING, async |_: everstep::ActivityContext, (): ()| Ok::<(), Failure>(()));
-        let bounded = Bounded::new(Arc::new(app), config);
+        let bounded = Bounded::new(Arc::new(app), config, config.function_timeout);
         let options = bounded.activity_options("Nothing").unwrap();
         assert_eq!(options.concurrency, Some(2));
         assert_eq!(options.timeout, Some(Duration::from_secs(7)));

@@ -18,7 +18,6 @@ use axum::{
     extract::{Request, State},
     middleware,
     response::{IntoResponse as _, Response},
-    routing::get,
 };
 use everstep_functions::{
     config::binding::{Bound, Other, Trigger as BoundTrigger},
@@ -38,7 +37,6 @@ use crate::{
 /// Everything that the host serves.
 pub(crate) fn router(site: &Arc<Site>, cors: Cors) -> Router {
     let mut router = Router::new()
-        .route("/", get(home))
         .merge(admin::router())
         .merge(event_grid::router())
         .merge(blob_events::router())
@@ -55,7 +53,8 @@ pub(crate) fn router(site: &Arc<Site>, cors: Cors) -> Router {
     router
 }
 
-async fn home(State(site): State<Arc<Site>>) -> Response {
+/// The page at the root of an app that has no function there.
+fn home(site: &Site) -> Response {
     if !site.has_home {
         return answer::bare(StatusCode::NO_CONTENT);
     }
@@ -92,7 +91,10 @@ async fn headers(
 /// A request to one of the app's functions.
 async fn function(State(site): State<Arc<Site>>, request: Request) -> Response {
     let Some(found) = site.routes.find(request.method(), request.uri().path()) else {
-        return answer::bare(StatusCode::NOT_FOUND);
+        return match request.uri().path() {
+            "/" => home(&site),
+            _ => answer::bare(StatusCode::NOT_FOUND),
+        };
     };
     let (name, parameters) = (found.function.to_owned(), found.parameters);
     let Some(bound) = site.function(&name).cloned() else {

@@ -384,7 +384,7 @@ impl Start<'_> {
         let listener =
             Watching::new(Arc::clone(&metrics), spans, &durable.hub_name, ended).telling(told);
 
-        let worker = worker(program.worker(), &config)?;
+        let worker = worker(program.as_ref(), &config)?;
         let options = HostOptions {
             listener: Some(Arc::new(listener)),
             running_file: Some(folder.path.join("running")),
@@ -482,7 +482,11 @@ async fn program(
             let Some(handler) = &config.custom_handler else {
                 let app = python(places, config, settings)?;
                 let show = |line: &str| drop(writeln!(std::io::stderr().lock(), "{line}"));
-                return Ok(everstep_python::App { debug, ..app }.start(show).await?);
+                let program = everstep_python::App { debug, ..app }.start(show).await?;
+                if let Some(port) = debug {
+                    show(&format!("A debugger can attach to 127.0.0.1:{port}"));
+                }
+                return Ok(program);
             };
             let loaded =
                 function_json::load(&places.root, settings).map_err(config::Errors::from)?;
@@ -557,7 +561,11 @@ fn bind(
             Ok(function) if function.disabled => {}
             Ok(function) => drop(bound.insert(function.name.to_lowercase(), Arc::new(function))),
             Err(errors) => {
-                tracing::error!(target: "Host.Startup.Notice", "function `{}` is left out: {errors}", function.name);
+                let place = function
+                    .source
+                    .as_deref()
+                    .map_or(String::new(), |source| format!("{}: ", source.display()));
+                tracing::error!(target: "Host.Startup.Notice", "{place}function `{}` is left out: {errors}", function.name);
                 let texts = errors.0.iter().map(ToString::to_string).collect();
                 faults.insert(function.name.to_lowercase(), texts);
             }
@@ -626,8 +634,11 @@ fn required(args: &StartArgs, address: IpAddr) -> Required {
     }
 }
 
-fn worker(app: Arc<dyn Worker>, config: &HostConfig) -> Result<Arc<dyn Worker>, Error> {
-    let bounded = Arc::new(Bounded::new(app, config));
+fn worker(program: &dyn Program, config: &HostConfig) -> Result<Arc<dyn Worker>, Error> {
+    // Processes of Python have an eye on the time themselves: it counts from when a call runs, and begins again for one
+    // that was lost to another.
+    let timeout = config.function_timeout.filter(|_| program.language() != "python");
+    let bounded = Arc::new(Bounded::new(program.worker(), config, timeout));
     let with_http = WithHttp::new(bounded, config.durable_task.async_request_sleep);
     with_http.map(|worker| Arc::new(worker) as Arc<dyn Worker>).map_err(|error| Error::System {
         doing: "making an HTTP client",

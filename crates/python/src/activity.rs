@@ -34,7 +34,7 @@ pub(crate) async fn run(shared: Arc<Shared>, call: ActivityCall) -> Outcome {
     if let Some(trace) = &call.trace {
         frame["trace"] = json!({ "parent": &*trace.traceparent, "state": &*trace.tracestate });
     }
-    match invoke(&shared, Place::Calls, &Frame::of(&frame)).await {
+    match invoke(&shared, Place::Calls, &durable.name, &Frame::of(&frame)).await {
         Ok(CallEnded { ok: true, ret, .. }) => Outcome::Completed(Value::text(result(ret))),
         Ok(CallEnded { err, .. }) => {
             failed(failure::of_activity(&call.name, err.unwrap_or_else(unsaid)))
@@ -69,6 +69,7 @@ pub(crate) fn unsaid() -> Thrown {
 pub(crate) async fn invoke(
     shared: &Shared,
     place: Place,
+    name: &str,
     frame: &Frame,
 ) -> Result<CallEnded, Failure> {
     let mut strikes = 0;
@@ -77,9 +78,13 @@ pub(crate) async fn invoke(
         match shared.pool.call(place, company, shared.limit, |id| frame.numbered(id)).await {
             Ok(Reply::Call(ended)) => return Ok(ended),
             Ok(Reply::Turn(_)) | Err(Loss::Swept) => {}
-            Err(Loss::TooLong) => return Err(too_long(shared)),
+            Err(Loss::TooLong) => return Err(too_long(shared, name)),
             Err(Loss::Crashed(how)) => {
                 strikes += 1;
+                tracing::warn!(
+                    target: "Worker",
+                    "the process that ran `{name}` ended ({how}) (loss {strikes} of {STRIKES} of this call)"
+                );
                 company = Company::Alone;
                 if strikes >= STRIKES {
                     return Err(poison(&how));
@@ -89,8 +94,12 @@ pub(crate) async fn invoke(
     }
 }
 
-fn too_long(shared: &Shared) -> Failure {
+fn too_long(shared: &Shared, name: &str) -> Failure {
     let limit = shared.limit.unwrap_or_default();
+    tracing::warn!(
+        target: "Worker",
+        "the process that ran `{name}` was ended: the call took longer than {limit:?}; others that ran in it run again"
+    );
     let text = format!(
         "it took longer than {limit:?}; raise `functionTimeout` in host.json, or make the work smaller"
     );

@@ -80,7 +80,7 @@ pub(crate) async fn run(shared: Arc<Shared>, batch: EntityBatch) -> EntityReply 
     let place = Place::Thinks(hasher.finish());
     let mut failure = Failure::default();
     for _ in 0..2 {
-        match invoke(&shared, place, &frame).await {
+        match invoke(&shared, place, &durable.name, &frame).await {
             Ok(CallEnded { ok: true, ret, .. }) => match read(ret.as_ref(), &batch) {
                 Ok(reply) => return reply,
                 Err(wrong) => failure = wrong,

@@ -44,6 +44,8 @@ pub(crate) struct Listed {
     pub(crate) name: String,
     pub(crate) model: Model,
     pub(crate) script_file: Option<String>,
+    /// Where it begins in that file.
+    pub(crate) line: Option<u32>,
     #[serde(default)]
     pub(crate) bindings: Vec<Map<String, Value>>,
     pub(crate) retry: Option<Map<String, Value>>,

@@ -59,13 +59,10 @@ pub(crate) fn read(text: &str) -> Result<History, Unreadable> {
         serde_json::from_str(text).map_err(|error| Unreadable::Form(error.to_string()))?;
     let mut reader = Reader::default();
     for (index, line) in lines.iter().enumerate() {
-        let line = At { line };
-        match reader.event(&line) {
-            Ok(()) => {}
-            Err(field) => {
-                return Err(Unreadable::Field { index, kind: line.line.kind.clone(), field });
-            }
-        }
+        reader.event(line).map_err(|field| {
+            let kind = line.kind.clone();
+            Unreadable::Field { index, kind, field }
+        })?;
     }
     reader
         .history
@@ -81,13 +78,9 @@ struct Reader {
     requests: HashMap<String, EventId>,
 }
 
-struct At<'a> {
-    line: &'a Line,
-}
-
-impl At<'_> {
+impl Line {
     fn get(&self, field: &str) -> &Json {
-        self.line.fields.get(field).unwrap_or(&Json::Null)
+        self.fields.get(field).unwrap_or(&Json::Null)
     }
 
     fn text(&self, field: &'static str) -> Result<String, &'static str> {
@@ -138,8 +131,8 @@ fn value(json: &Json) -> Value {
 }
 
 impl Reader {
-    fn event(&mut self, line: &At<'_>) -> Result<(), &'static str> {
-        let event = match line.line.kind.as_str() {
+    fn event(&mut self, line: &Line) -> Result<(), &'static str> {
+        let event = match line.kind.as_str() {
             "OrchestratorStarted" => Event::TurnStarted { now: line.time("Timestamp")? },
             "ExecutionStarted" => return self.started(line),
             "TaskScheduled" => Event::TaskScheduled {
@@ -197,7 +190,7 @@ impl Reader {
     }
 
     /// The framework has the start within the first turn; here it stands before.
-    fn started(&mut self, line: &At<'_>) -> Result<(), &'static str> {
+    fn started(&mut self, line: &Line) -> Result<(), &'static str> {
         let instance = line.get("OrchestrationInstance");
         let id = instance["InstanceId"].as_str().ok_or("OrchestrationInstance.InstanceId")?;
         let execution = ExecutionId::new(instance["ExecutionId"].as_str().unwrap_or_default());
@@ -232,7 +225,7 @@ impl Reader {
         Ok(())
     }
 
-    fn sent(&mut self, line: &At<'_>) -> Result<(), &'static str> {
+    fn sent(&mut self, line: &Line) -> Result<(), &'static str> {
         let request: Json = serde_json::from_str(&line.text("Input")?).unwrap_or_default();
         let (Some(name), Ok("op")) = (request["op"].as_str(), line.text("Name").as_deref()) else {
             return Ok(());
@@ -249,7 +242,7 @@ impl Reader {
         Ok(())
     }
 
-    fn raised(&mut self, line: &At<'_>) -> Result<Event, &'static str> {
+    fn raised(&mut self, line: &Line) -> Result<Event, &'static str> {
         let name = line.text("Name")?;
         let Some(task) = self.requests.remove(&name) else {
             return Ok(Event::EventRaised { name, input: line.value("Input"), key: String::new() });

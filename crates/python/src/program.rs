@@ -295,10 +295,13 @@ impl App<'_> {
         let mut faults = BTreeMap::new();
         for listed in &ready.functions {
             let Some(error) = &listed.error else { continue };
-            let remedy = listed.missing.as_deref().map_or(String::new(), |module| {
-                format!("\n{}", environment::remedy(module, &ready.executable, self.root))
-            });
-            tracing::error!(target: "Host.Startup.Notice", "function `{}` cannot be loaded: {error}{remedy}", listed.name);
+            // What is wrong with the file is told with its place below.
+            if listed.script_file.is_some() {
+                let remedy = listed.missing.as_deref().map_or(String::new(), |module| {
+                    format!("\n{}", environment::remedy(module, &ready.executable, self.root))
+                });
+                tracing::error!(target: "Host.Startup.Notice", "function `{}` cannot be loaded: {error}{remedy}", listed.name);
+            }
             faults.insert(listed.name.to_lowercase(), error.clone());
         }
         let is_v1 = ready.functions.first().is_none_or(|listed| listed.model == Model::V1);
@@ -344,9 +347,15 @@ fn function(listed: &Listed, root: &Path) -> Function {
         name: listed.name.clone(),
         bindings: listed.bindings.iter().map(binding).collect(),
         disabled: false,
-        source: listed.script_file.as_ref().map(|file| root.join(file)),
+        source: listed.script_file.as_ref().map(|file| place(&root.join(file), listed.line)),
         retry: listed.retry.as_ref().and_then(retry),
     }
+}
+
+/// A file as people and editors name a line in it.
+fn place(file: &Path, line: Option<u32>) -> PathBuf {
+    let file = file.display();
+    line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}")).into()
 }
 
 fn binding(raw: &Map<String, Value>) -> Binding {

@@ -268,9 +268,7 @@ fn ends(
 ) -> Option<Outcome> {
     let is_same = match (&recorded, &present) {
         // What an error says may name the time or an address.
-        (Some(End::Terminated), _)
-        | (None, None)
-        | (Some(End::Failed(_)), Some(End::Failed(_))) => true,
+        (Some(End::Terminated), _) | (Some(End::Failed(_)), Some(End::Failed(_))) => true,
         (recorded, present) => recorded == present,
     };
     if is_same {
@@ -297,8 +295,9 @@ impl Lines {
 
     /// Where the code stood when it had been given so many items.
     fn after(&self, items: u32) -> Option<Place> {
-        let stood = self.0.stood.iter().rev().find(|(index, _)| *index < items);
-        stood.and_then(|(_, place)| place.clone())
+        // Code that has returned stands nowhere: the line before is the next best.
+        let mut before = self.0.stood.iter().rev().skip_while(|(index, _)| *index >= items);
+        before.find_map(|(_, place)| place.clone())
     }
 
     /// The last that is known.
@@ -323,7 +322,6 @@ mod tests {
         Made { decided: decided(id, name), leaf: id }
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "the field that it fills is optional")]
     fn place(line: u32) -> Option<Place> {
         let (file, function, text) = ("app.py".into(), "flow".into(), "yield".into());
         Some(Place { file, line, function, text })

@@ -220,7 +220,12 @@ impl Asking {
 
     /// The process went away with the turn.
     fn lost(&self, how: &str) -> TurnReply {
-        if self.shared.blame(self.iid) < LOSSES {
+        let count = self.shared.blame(self.iid);
+        tracing::warn!(
+            target: "Worker", instance = %self.instance,
+            "the process that ran a turn of `{}` {how} (loss {count} of {LOSSES} of this turn)", self.name
+        );
+        if count < LOSSES {
             return TurnReply::Later;
         }
         let reason = format!(

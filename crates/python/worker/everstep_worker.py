@@ -438,12 +438,21 @@ def load_v2(root, script):
             retry = None
         entry = {"name": name, "model": "v2", "bindings": bindings, "retry": retry, "error": None,
                  "scriptFile": getattr(built, "function_script_file", None) or script}
+        entry.update(declared(built.get_user_function(), root))
         try:
             table[name.lower()] = Function(name, built.get_user_function(), bindings, root)
         except Exception as error:
             entry["error"] = f"{type(error).__name__}: {error}"
         listed.append(entry)
     return table, listed
+
+
+def declared(code, root):
+    """The file and line of a function, where they can be told."""
+    code = getattr(user_code(code) or inspect.unwrap(code), "__code__", None)
+    if code is None or not is_of_app(code):
+        return {}
+    return {"scriptFile": os.path.relpath(code.co_filename, root), "line": code.co_firstlineno}
 
 
 def load_v1(root):
@@ -496,9 +505,11 @@ def missing_module(error):
 
 
 def told(error):
-    """The whole traceback, without the frames of this file before those of the app."""
+    """The whole traceback, without the frames of the worker and of the import before those of the app."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == told.__code__.co_filename:
+    foreign = (told.__code__.co_filename, importlib.__file__)
+    while trace is not None and (trace.tb_frame.f_code.co_filename in foreign or
+                                 trace.tb_frame.f_code.co_filename.startswith("<frozen")):
         trace = trace.tb_next
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 
@@ -1103,7 +1114,6 @@ def listen_for_debugger():
         return
     import debugpy
     debugpy.listen(("127.0.0.1", int(port)))
-    log(2, "debugpy", f"a debugger can attach to 127.0.0.1:{port}")
 
 
 def main():

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use everstep_engine::{EntityTurn, Incoming, Instance, Turn};
-use everstep_model::{Commit, Event, Message, PayloadRef};
+use everstep_model::{Commit, Event, Message, PayloadRef, Timestamp};
 
 use super::io::{Request, Ticket};
 
@@ -60,6 +60,8 @@ pub(crate) struct Known {
     pub(crate) rewinding: Vec<Ticket>,
     /// What keeps it from taking turns.
     pub(crate) busy: Busy,
+    /// The time of the last turn that is asked for again; the next turn's is later, since its time names it.
+    pub(crate) lost: Timestamp,
     /// Whether its outstanding activities were handed out by this host; those that it calls from here on are.
     pub(crate) looked: bool,
     /// Whether the counters count it.
@@ -133,6 +135,7 @@ impl Known {
             watchers: Vec::new(),
             rewinding: Vec::new(),
             busy: Busy::No,
+            lost: Timestamp::EPOCH,
             used: 0,
         }
     }

@@ -78,7 +78,7 @@ impl Partition {
     ) {
         let (wall, limits) = (self.now, self.options.limits);
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
-        let now = present(wall, &known.instance, &incoming);
+        let now = present(wall.max(known.lost), &known.instance, &incoming);
         let turn = begin(&known.instance, now, incoming.clone());
         if turn.is_empty() {
             return;
@@ -171,7 +171,7 @@ impl Partition {
         let incoming: Vec<_> = held
             .map(|(number, message)| Incoming { held: Some(number), message: message.clone() })
             .collect();
-        let now = present(wall, &known.instance, &incoming);
+        let now = present(wall.max(known.lost), &known.instance, &incoming);
         let turn = begin(&known.instance, now, incoming.clone());
         known.busy = Busy::Remote(Box::new((turn, incoming)));
     }
@@ -191,6 +191,7 @@ impl Partition {
         }
         let Busy::Remote(pending) = std::mem::replace(&mut known.busy, Busy::No) else { return };
         let (turn, incoming) = *pending;
+        known.lost = turn.now.next_micro();
         match reply {
             TurnReply::Decided(decision) => self.decided(id, turn, decision),
             TurnReply::NeedHistory => {
@@ -200,6 +201,7 @@ impl Partition {
             }
             TurnReply::UnknownFunction => known.busy = Busy::NoCode,
             TurnReply::NonDeterminism { reason } => {
+                tracing::warn!(instance = %id, "the worker gave the instance up; it is parked: {reason}");
                 let commit = park(&known.instance, turn.now, incoming, reason, code);
                 self.commit(id, commit);
             }

@@ -9,6 +9,7 @@ mod bulk;
 mod golden;
 mod hold;
 mod jobs;
+mod later;
 mod lifecycle;
 mod limits;
 mod memory;

@@ -505,6 +505,10 @@ impl Bed {
     }
 
     pub(crate) fn open(&self, script: &Arc<Script>, options: Options) -> Host<Embedded> {
+        self.open_with(script.clone(), options)
+    }
+
+    pub(crate) fn open_with(&self, worker: Arc<dyn Worker>, options: Options) -> Host<Embedded> {
         let store = loop {
             match open_store(self.folder.path()) {
                 // A read of the host before may still be under way.
@@ -514,7 +518,7 @@ impl Bed {
         };
         let clock = self.clock.clone();
         let now = Arc::new(move || clock.now());
-        Host::start_with_clock(store, script.clone(), options, now).expect("the host starts")
+        Host::start_with_clock(store, worker, options, now).expect("the host starts")
     }
 }
 

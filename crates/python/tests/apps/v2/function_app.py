@@ -67,18 +67,33 @@ async def client_call(req: func.HttpRequest, client):
                 req, instance, 10000, 100)
         else:
             first = [instance] if instance else []
-            result = await getattr(client, call)(*first, *arguments)
+            named = {}
+            if isinstance(arguments, dict):
+                named, arguments = filters(arguments), []
+            result = await getattr(client, call)(*first, *arguments, **named)
         answer = {"result": shown(result)}
     except Exception as error:
         answer = {"error": type(error).__name__, "text": str(error)}
     return func.HttpResponse(json.dumps(answer), mimetype="application/json")
 
 
+def filters(given):
+    """What the client's calls for many instances want."""
+    named = {name: datetime.fromisoformat(given[name])
+             for name in ("created_time_from", "created_time_to") if name in given}
+    if "runtime_status" in given:
+        named["runtime_status"] = [df.OrchestrationRuntimeStatus(one)
+                                   for one in given["runtime_status"]]
+    if "instance_id_prefix" in given:
+        named["instance_id_prefix"] = given["instance_id_prefix"]
+    return named
+
+
 def shown(value):
     if isinstance(value, list):
         return [shown(one) for one in value]
-    if hasattr(value, "to_json"):
-        return value.to_json()
+    if hasattr(value, "runtime_status"):
+        return value.to_json() if value else None
     if hasattr(value, "entity_exists"):
         return {"exists": value.entity_exists, "state": value.entity_state}
     if hasattr(value, "instances_deleted"):
@@ -169,6 +184,42 @@ def nap(seconds: float):
 @app.activity_trigger(input_name="x")
 def unserialisable(x):
     return object()
+
+
+@app.activity_trigger(input_name="plan")
+def slow(plan: dict):
+    """Notes each run in a file, then takes its time."""
+    with open(plan["file"], "a") as file:
+        file.write("x")
+    time.sleep(plan["seconds"])
+    return len(open(plan["file"]).read())
+
+
+@app.activity_trigger(input_name="path")
+def waits_for(path: str):
+    """Waits until there is such a file."""
+    with open(path + ".began", "a") as file:
+        file.write("x")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    return len(open(path + ".began").read())
+
+
+@app.activity_trigger(input_name="x")
+def process(x):
+    return os.getpid()
+
+
+@app.activity_trigger(input_name="path")
+def dies_beside(path: str):
+    """Takes its process down once another call has begun in it."""
+    if os.path.exists(path):
+        return "lived"
+    while not os.path.exists(path + ".other.began"):
+        time.sleep(0.01)
+    with open(path, "w"):
+        pass
+    os._exit(7)
 
 
 # Orchestrators
@@ -380,6 +431,8 @@ def counter(context: df.DurableEntityContext):
         context.set_result(state)
     elif operation == "boom":
         raise ValueError("entity boom")
+    elif operation == "process":
+        context.set_result(os.getpid())
     elif operation == "delete":
         context.destruct_on_exit()
     else:
@@ -448,3 +501,72 @@ def parents(context: df.DurableOrchestrationContext):
     except Exception as error:
         text = str(error).split("\n")[0]
     return [child[0], child[3], text]
+
+
+@app.orchestration_trigger(context_name="context")
+def one_call(context: df.DurableOrchestrationContext):
+    """Calls the activity that the input names."""
+    name, argument = context.get_input()
+    return (yield context.call_activity(name, argument))
+
+
+@app.orchestration_trigger(context_name="context")
+def beside(context: df.DurableOrchestrationContext):
+    """An activity that takes its process down beside one that waits in the same."""
+    path = context.get_input()
+    return (yield context.task_all([
+        context.call_activity("waits_for", path + ".other"),
+        context.call_activity("dies_beside", path)]))
+
+
+@app.orchestration_trigger(context_name="context")
+def thinks_long(context: df.DurableOrchestrationContext):
+    """Sleeps in the orchestrator itself until a file says that it did often enough."""
+    path = context.get_input()["file"]
+    yield context.call_activity("hello", "first")
+    count = len(open(path).read()) if os.path.exists(path) else 0
+    if count < context.get_input()["times"]:
+        with open(path, "a") as file:
+            file.write("x")
+        time.sleep(60)
+    return "thought"
+
+
+@app.orchestration_trigger(context_name="context")
+def who_runs(context: df.DurableOrchestrationContext):
+    """The processes of the orchestrator, of an activity and of an entity."""
+    activity = yield context.call_activity("process", 0)
+    entity = yield context.call_entity(df.EntityId("counter", context.instance_id), "process")
+    return [os.getpid(), activity, entity]
+
+
+@app.orchestration_trigger(context_name="context")
+def counts(context: df.DurableOrchestrationContext):
+    """Operations of one entity, each of its own kind."""
+    counter = df.EntityId("counter", context.get_input())
+    added = yield context.call_entity(counter, "add", 3)
+    nothing = yield context.call_entity(counter, "add")
+    zero = yield context.call_entity(counter, "add", 0)
+    together = yield context.task_all([context.call_entity(counter, "add", 1) for _ in range(5)])
+    odd = yield context.call_entity(counter, "what", "x")
+    yield context.call_entity(counter, "delete")
+    fresh = yield context.call_entity(counter, "get")
+    return [added, nothing, zero, sorted(together), odd, fresh]
+
+
+@app.orchestration_trigger(context_name="context")
+def two_after(context: df.DurableOrchestrationContext):
+    """Both events come while it waits for them together."""
+    return (yield context.task_all([
+        context.wait_for_external_event("A"), context.wait_for_external_event("B")]))
+
+
+@app.orchestration_trigger(context_name="context")
+def prints(context: df.DurableOrchestrationContext):
+    """What it says before a step is not said again after it."""
+    if not context.is_replaying:
+        logging.info("once %s", context.instance_id)
+    print("printed", context.instance_id)
+    yield context.call_activity("hello", "x")
+    yield context.wait_for_external_event("Go")
+    return "said"
