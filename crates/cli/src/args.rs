@@ -120,6 +120,12 @@ pub(crate) enum Command {
     /// View an export; nothing is written to a hub
     #[command(after_long_help = "Example:\n  everstep import order-7.json")]
     Import(Import),
+    /// Run the present code of an app in Python against a history, and tell the first difference
+    #[command(after_long_help = "Example:\n  everstep replay ./shop order-7.json")]
+    Replay(Replay),
+    /// Do that for all live instances of an app in Python, before it is started with changed code
+    #[command(after_long_help = "Example:\n  everstep preflight ./shop && everstep start ./shop")]
+    Preflight(Preflight),
     /// Copy a hub to a folder while its host runs
     #[command(after_long_help = "Example:\n  everstep backup /var/backups/shop")]
     Backup(Backup),
@@ -881,6 +887,29 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// A file that `export` wrote, or - for what comes in
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `everstep replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// The folder of the app
+    #[arg(value_name = "APP")]
+    pub(crate) app: PathBuf,
+    /// A file that `export` or `history -o json` wrote, or - for what comes in
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// `everstep preflight`
+#[derive(Debug, Args)]
+pub(crate) struct Preflight {
+    /// The folder of the app [default: --app, else this one]
+    #[arg(value_name = "APP", conflicts_with = "app")]
+    pub(crate) folder: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

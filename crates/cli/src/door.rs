@@ -1,11 +1,15 @@
-//! The doors to the host's library: running an app in this process, and a hub's files where nobody runs them.
+//! The doors to the host's library: running an app in this process, trying its code, and a hub's files where nobody runs
+//! them.
 //!
 //! Everything else in this crate speaks the public HTTP API.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use everstep_host::OfflineOptions;
-pub(crate) use everstep_host::{Offline as Files, StartArgs};
+pub(crate) use everstep_host::{Difference, Offline as Files, Outcome, Rehearsal, StartArgs};
 
 use crate::{
     args::Connect,
@@ -49,6 +53,11 @@ pub(crate) fn running(connect: &Connect) -> Result<Option<String>, Fault> {
 /// The folder that the hub lies in, or will.
 pub(crate) fn hub_folder(connect: &Connect) -> Result<PathBuf, Fault> {
     everstep_host::hub_folder(&options(connect)).map_err(|error| Fault::error(error.to_string()))
+}
+
+/// The present code of an app in Python, to try histories on it.
+pub(crate) async fn rehearsal(app: &Path) -> Result<Rehearsal, Fault> {
+    everstep_host::rehearsal(app).await.map_err(|error| Fault::error(error.to_string()))
 }
 
 /// Runs the app of a folder in this process.

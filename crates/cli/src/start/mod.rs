@@ -44,13 +44,42 @@ fn began(start: Start, console: &mut Console) -> Result<ExitCode, Fault> {
     let root = root.unwrap_or_else(|| PathBuf::from("."));
     match app_of(&root)? {
         App::Rust => rust(&start, &root, console),
-        App::Custom | App::Python if start.watch => {
-            Err(Fault::usage("--watch is for apps in Rust")
+        App::Custom if start.watch => {
+            Err(Fault::usage("--watch is for apps in Rust and in Python")
                 .remedy("start this app without --watch, and again after a change"))
         }
+        App::Python if start.watch => watched_python(&start.host, &root),
         App::Custom | App::Python => {
             let host = StartArgs { script_root: Some(root), ..start.host };
             Ok(door::start_folder(&host))
+        }
+    }
+}
+
+/// Starts an app in Python again after each change. What does not load changes nothing.
+fn watched_python(args: &StartArgs, root: &Path) -> Result<ExitCode, Fault> {
+    let binary = std::env::current_exe()
+        .map_err(|error| Fault::error(format!("cannot find this program: {error}")))?;
+    let arguments = std::iter::once("start".into()).chain(forwarded(args, root)).collect();
+    let runnable = Runnable { binary, arguments };
+    let folder = root.to_owned();
+    let load = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Fault::error(format!("cannot start: {error}")))?;
+        runtime.block_on(door::rehearsal(&folder))?;
+        Ok(runnable.clone())
+    };
+    watch::watch(root, watch::Sources::Python, Arc::new(load))
+}
+
+/// An error for apps whose code is a program of its own.
+pub(crate) fn must_be_python(root: &Path) -> Result<(), Fault> {
+    match app_of(root)? {
+        App::Python => Ok(()),
+        App::Rust | App::Custom => {
+            Err(Fault::usage(format!("`{}` holds no app in Python", root.display())).remedy(
+                "histories are tried on apps in Python; for one in Rust, write a test with everstep::testing",
+            ))
         }
     }
 }
@@ -135,7 +164,7 @@ fn rust(start: &Start, root: &Path, console: &mut Console) -> Result<ExitCode, F
     let arguments = forwarded(&start.host, root);
     if start.watch {
         let build = move || Ok(Runnable { binary: build.run()?, arguments: arguments.clone() });
-        return watch::watch(root, Arc::new(build));
+        return watch::watch(root, watch::Sources::Rust, Arc::new(build));
     }
     let binary = if start.host.no_build {
         build.built()?
@@ -197,6 +226,7 @@ fn forwarded(args: &StartArgs, root: &Path) -> Vec<OsString> {
     let compat = args.compat.to_possible_value().map(|value| value.get_name().to_owned());
     value("--compat", shown(compat));
     value("--timeout", shown(args.timeout.map(|timeout| timeout.to_string())));
+    value("--debug", shown(args.debug.map(|port| port.to_string())));
     for function in &args.functions {
         value("--functions", Some(function.into()));
     }
@@ -251,7 +281,7 @@ mod tests {
     fn every_flag_reaches_the_app_as_it_was_given() {
         let words = "--port 0 --address 127.0.0.1 --cors a,b --cors-credentials --functions A B --verbose \
             --user-log-level Debug --json --enableAuth --useHttps --cert c.pem --password p --data d --hold --drain 3 \
-            --compat v2 --timeout 5 --no-build";
+            --compat v2 --timeout 5 --debug 5678 --no-build";
         let words: Vec<&str> = words.split_whitespace().collect();
         let given = StartArgs { script_root: Some("shop".into()), ..ours(&words).host };
         let passed = forwarded(&given, Path::new("shop"));

@@ -1,6 +1,7 @@
 //! `start --watch`: builds and starts again when a source changes.
 //!
-//! W1  The old process goes only when its successor has been built: what does not build changes nothing.
+//! W1  The old process goes only when its successor has been built, or the code of an app in Python been loaded: what does
+//!     not build changes nothing.
 //! W2  The old process ends in order, and its successor starts after that: a hub has one host.
 //! W3  Ctrl-C reaches the app by the terminal. This process waits for it, and ends it at once on the second.
 
@@ -21,26 +22,50 @@ use crate::{args::Output, console::Console, fault::Fault};
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(300);
 /// Files in the app's folder that count as sources.
-const FILES: [&str; 5] =
-    ["Cargo.toml", "Cargo.lock", "build.rs", "host.json", "local.settings.json"];
+const FILES: [&str; 6] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "host.json",
+    "local.settings.json",
+    "requirements.txt",
+];
 
 /// Builds an app anew.
 type Builder = Arc<dyn Fn() -> Result<Runnable, Fault> + Send + Sync>;
 /// When each source was last written, and how long it is.
-type Sources = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+type Files = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+
+/// Which files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sources {
+    /// Of a package of cargo.
+    Rust,
+    /// Of an app in Python: all its code and what says how it runs.
+    Python,
+}
 
 /// Runs the app until somebody stops it.
-pub(super) fn watch(root: &Path, build: Builder) -> Result<ExitCode, Fault> {
+pub(super) fn watch(root: &Path, kind: Sources, build: Builder) -> Result<ExitCode, Fault> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Fault::error(format!("cannot start: {error}")))?;
     let mut console = Console::of_process(Output::default());
-    runtime.block_on(look_after(root, build, &mut console))
+    runtime.block_on(look_after(root, kind, build, &mut console))
 }
 
-async fn look_after(root: &Path, build: Builder, console: &mut Console) -> Result<ExitCode, Fault> {
+async fn look_after(
+    root: &Path,
+    kind: Sources,
+    build: Builder,
+    console: &mut Console,
+) -> Result<ExitCode, Fault> {
+    let (doing, present) = match kind {
+        Sources::Rust => ("building", "the app that was built before goes on"),
+        Sources::Python => ("loading", "the app that was loaded before goes on"),
+    };
     let mut stops = Stops::listen()?;
-    let mut seen = sources(root);
+    let mut seen = sources(root, kind);
     let mut child = match built(&build).await {
         Ok(runnable) => Some(spawn(&runnable)?),
         Err(fault) => {
@@ -57,14 +82,14 @@ async fn look_after(root: &Path, build: Builder, console: &mut Console) -> Resul
             }
             stop = stops.next() => return Ok(stopped(child, stop, &mut stops).await),
             () = tokio::time::sleep(LOOK) => {
-                let now = sources(root);
+                let now = sources(root, kind);
                 let Some(changed) = change(&seen, &now) else { continue };
-                console.note(&format!("{} changed: building", shown(root, &changed)));
+                console.note(&format!("{} changed: {doing}", shown(root, &changed)));
                 seen = now;
                 match built(&build).await {
                     Err(fault) => {
                         console.fault(&fault);
-                        console.note(if child.is_some() { "the app that was built before goes on" } else { "waiting for a change" });
+                        console.note(if child.is_some() { present } else { "waiting for a change" });
                     }
                     Ok(runnable) => {
                         if let Some(old) = child.take()
@@ -197,33 +222,52 @@ impl Stops {
 }
 
 /// The sources of an app: what stands below `src`, its manifest, its settings and its functions.
-fn sources(root: &Path) -> Sources {
-    let mut found = Sources::new();
+fn sources(root: &Path, kind: Sources) -> Files {
+    let mut found = Files::new();
     for file in FILES {
         note(&root.join(file), &mut found);
     }
-    below(&root.join("src"), &mut found);
+    match kind {
+        Sources::Rust => below(&root.join("src"), &mut found),
+        Sources::Python => python_below(root, &mut found),
+    }
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         note(&entry.path().join("function.json"), &mut found);
     }
     found
 }
 
-fn below(folder: &Path, into: &mut Sources) {
+/// Code in Python, without environments and what tools keep beside it.
+fn python_below(folder: &Path, into: &mut Files) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name();
+        let is_foreign = name.to_string_lossy().starts_with('.')
+            || name == "node_modules"
+            || path.join("pyvenv.cfg").is_file();
+        if path.is_dir() && !is_foreign {
+            python_below(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "py") {
+            note(&path, into);
+        }
+    }
+}
+
+fn below(folder: &Path, into: &mut Files) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() { below(&path, into) } else { note(&path, into) }
     }
 }
 
-fn note(file: &Path, into: &mut Sources) {
+fn note(file: &Path, into: &mut Files) {
     if let Ok(metadata) = fs::metadata(file) {
         into.insert(file.to_owned(), (metadata.modified().ok(), metadata.len()));
     }
 }
 
 /// The first file that differs.
-fn change(before: &Sources, now: &Sources) -> Option<PathBuf> {
+fn change(before: &Files, now: &Files) -> Option<PathBuf> {
     let changed = now.iter().find(|(path, state)| before.get(*path) != Some(state));
     let gone = before.keys().find(|path| !now.contains_key(*path));
     changed.map(|(path, _)| path).or(gone).cloned()
@@ -265,7 +309,7 @@ mod tests {
             builds.recv().await
         };
         tokio::select! {
-            ended = look_after(folder.path(), Arc::new(build), &mut full.console) => panic!("{ended:?}"),
+            ended = look_after(folder.path(), Sources::Rust, Arc::new(build), &mut full.console) => panic!("{ended:?}"),
             last = changes => assert_eq!(last, Some(3)),
         }
         insta::assert_snapshot!(full.err(), @r"
@@ -278,6 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn code_in_python_is_all_of_the_folder_but_environments() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for (folder, file) in
+            [("shared", "a.py"), ("env/lib", "b.py"), (".venv", "c.py"), ("Flow", "function.json")]
+        {
+            fs::create_dir_all(root.join(folder)).unwrap();
+            fs::write(root.join(folder).join(file), "").unwrap();
+        }
+        fs::write(root.join("env/pyvenv.cfg"), "").unwrap();
+        fs::write(root.join("host.json"), "{}").unwrap();
+        let seen = sources(root, Sources::Python);
+        let seen: Vec<String> = seen.keys().map(|file| shown(root, file)).collect();
+        assert_eq!(seen, ["Flow/function.json", "host.json", "shared/a.py"]);
+    }
+
+    #[test]
     fn a_change_a_new_file_and_a_removed_one_are_seen() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
@@ -286,18 +347,25 @@ mod tests {
         fs::create_dir_all(root.join("target")).unwrap();
         fs::write(root.join("src/orders/mod.rs"), "a").unwrap();
         fs::write(root.join("target/out"), "a").unwrap();
-        let first = sources(root);
-        assert_eq!(change(&first, &sources(root)), None);
+        let first = sources(root, Sources::Rust);
+        assert_eq!(change(&first, &sources(root, Sources::Rust)), None);
 
         fs::write(root.join("src/orders/mod.rs"), "ab").unwrap();
-        let second = sources(root);
+        let second = sources(root, Sources::Rust);
         assert_eq!(change(&first, &second), Some(root.join("src/orders/mod.rs")));
         fs::write(root.join("Hello/function.json"), "{}").unwrap();
-        let third = sources(root);
+        let third = sources(root, Sources::Rust);
         assert_eq!(change(&second, &third), Some(root.join("Hello/function.json")));
         fs::write(root.join("target/out"), "abc").unwrap();
-        assert_eq!(change(&third, &sources(root)), None, "what cargo writes is no source");
+        assert_eq!(
+            change(&third, &sources(root, Sources::Rust)),
+            None,
+            "what cargo writes is no source"
+        );
         fs::remove_file(root.join("src/orders/mod.rs")).unwrap();
-        assert_eq!(change(&third, &sources(root)), Some(root.join("src/orders/mod.rs")));
+        assert_eq!(
+            change(&third, &sources(root, Sources::Rust)),
+            Some(root.join("src/orders/mod.rs"))
+        );
     }
 }

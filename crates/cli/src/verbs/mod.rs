@@ -8,6 +8,7 @@ mod export;
 mod list;
 mod logs;
 mod many;
+mod replay;
 mod show;
 mod source;
 mod story;
@@ -77,6 +78,8 @@ impl Command {
             Self::Purge(verb) => verb.many.common.output,
             Self::Sql(verb) => verb.common.output,
             Self::Import(verb) => verb.common.output,
+            Self::Replay(verb) => verb.output,
+            Self::Preflight(verb) => verb.common.output,
             Self::Backup(verb) => verb.common.output,
             Self::Release(common) => common.output,
             Self::Keys(keys) => match &keys.command {
@@ -131,6 +134,8 @@ pub(crate) async fn run(command: Command, world: &mut World) -> Result<Exit, Fau
         Command::Purge(purge) => many::purge(purge, world).await,
         Command::Export(export) => export::export(&export, world).await,
         Command::Import(import) => export::import(&import, world).await,
+        Command::Replay(replay) => replay::replay(&replay, world).await,
+        Command::Preflight(preflight) => replay::preflight(&preflight, world).await,
         Command::Backup(backup) => admin::backup(&backup, world).await,
         Command::Release(common) => admin::release(&common, world).await,
         Command::Keys(keys) => admin::keys(keys.command, world).await,
