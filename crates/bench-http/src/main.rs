@@ -9,6 +9,7 @@
 mod load;
 mod machine;
 mod measure;
+mod python;
 mod servers;
 
 use std::process::ExitCode;
@@ -27,6 +28,11 @@ struct Cli {
 enum Command {
     /// Measures, prints a table.
     Run(measure::Options),
+    /// Measures the host with an app in Python, prints a table.
+    Python(python::Options),
+    /// The host with the app in a folder.
+    #[command(hide = true)]
+    Folder(everstep_host::StartArgs),
     /// The load generator.
     #[command(hide = true)]
     Load(load::Load),
@@ -41,7 +47,9 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::App(args) => return everstep_host::run(&args, servers::app),
+        Command::Folder(args) => return everstep_host::start_folder(&args),
         Command::Run(options) => measure::run(&options),
+        Command::Python(options) => python::run(&options),
         Command::Load(load) => servers::generate(&load),
         Command::Bare => servers::bare(),
     };

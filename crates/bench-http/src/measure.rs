@@ -1,6 +1,12 @@
 //! The measurements and their table.
 
-use std::{fmt::Write as _, fs, io::Write as _, path::PathBuf, time::Instant};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
@@ -41,10 +47,16 @@ struct Figure {
 }
 
 #[derive(Default)]
-struct Figures(Vec<Figure>);
+pub(crate) struct Figures(Vec<Figure>);
 
 impl Figures {
-    fn add(&mut self, variant: &'static str, metric: &'static str, unit: &'static str, value: f64) {
+    pub(crate) fn add(
+        &mut self,
+        variant: &'static str,
+        metric: &'static str,
+        unit: &'static str,
+        value: f64,
+    ) {
         self.0.push(Figure { variant, metric, unit, value });
     }
 }
@@ -56,10 +68,19 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         eprintln!("http run {number} of {runs}");
         once(options, &mut figures)?;
     }
-    let rows = rows(&figures);
+    publish("http", &figures, options.json.as_deref())
+}
+
+/// Prints the table, and writes the file that was asked for.
+pub(crate) fn publish(
+    workload: &'static str,
+    figures: &Figures,
+    json: Option<&Path>,
+) -> anyhow::Result<()> {
+    let rows = rows(workload, figures);
     let mut out = std::io::stdout().lock();
     out.write_all(table(&rows).as_bytes())?;
-    if let Some(path) = &options.json {
+    if let Some(path) = json {
         let lines: Vec<_> = rows.iter().map(ToString::to_string).collect();
         fs::write(path, lines.join("\n") + "\n")
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -236,7 +257,7 @@ fn long_waits(count: usize, host: &Server, figures: &mut Figures) -> anyhow::Res
     Ok(())
 }
 
-fn rows(figures: &Figures) -> Vec<Value> {
+fn rows(workload: &'static str, figures: &Figures) -> Vec<Value> {
     let mut rows: Vec<(&Figure, Vec<f64>)> = Vec::new();
     for figure in &figures.0 {
         let same = |row: &&mut (&Figure, Vec<f64>)| {
@@ -251,7 +272,7 @@ fn rows(figures: &Figures) -> Vec<Value> {
         .map(|(figure, mut values)| {
             values.sort_by(f64::total_cmp);
             json!({
-                "workload": "http",
+                "workload": workload,
                 "variant": figure.variant,
                 "metric": figure.metric,
                 "unit": figure.unit,
@@ -271,7 +292,7 @@ fn table(rows: &[Value]) -> String {
         let number = |name: &str| row[name].as_f64().unwrap_or_default();
         writeln!(
             text,
-            "{:<14} {:<20} {:>12.2} {:<4} ({:.2} to {:.2})",
+            "{:<27} {:<20} {:>12.2} {:<4} ({:.2} to {:.2})",
             word("variant"),
             word("metric"),
             number("median"),

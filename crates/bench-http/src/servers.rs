@@ -70,7 +70,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn bare() -> anyhow::Result<Self> {
-        Self::start(&["bare"], None)
+        Self::start(&["bare"], &[])
     }
 
     /// The host, on a data folder, with an app's folder that is empty.
@@ -78,16 +78,35 @@ impl Server {
         let (app, data) = (app.to_string_lossy(), data.to_string_lossy());
         Self::start(
             &["app", "--json", "--port", "0", "--script-root", &app, "--data", &data],
-            Some("AzureWebJobsStorage"),
+            &[("AzureWebJobsStorage", None)],
         )
     }
 
-    fn start(arguments: &[&str], without: Option<&str>) -> anyhow::Result<Self> {
+    /// The host with an app in Python, with these settings.
+    pub(crate) fn python(
+        app: &Path,
+        data: &Path,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let (app, data) = (app.to_string_lossy(), data.to_string_lossy());
+        let mut variables = vec![("AzureWebJobsStorage", None), ("VIRTUAL_ENV", None)];
+        variables.extend(settings.iter().map(|(name, value)| (*name, Some(*value))));
+        Self::start(
+            &["folder", "--json", "--port", "0", "--script-root", &app, "--data", &data],
+            &variables,
+        )
+    }
+
+    /// Variables without a value are taken away.
+    fn start(arguments: &[&str], variables: &[(&str, Option<&str>)]) -> anyhow::Result<Self> {
         let began = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null());
-        if let Some(variable) = without {
-            command.env_remove(variable);
+        for (name, value) in variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
         let mut child = command.spawn().context("cannot start a server")?;
         let output = child.stdout.take().context("a pipe was asked for")?;
@@ -156,12 +175,19 @@ impl Generator {
 
 /// One request, from this process.
 pub(crate) fn ask(port: u16, method: &str, path: &str) -> anyhow::Result<Value> {
+    ask_with(port, method, path, "null")
+}
+
+/// The same, with a body of JSON.
+pub(crate) fn ask_with(port: u16, method: &str, path: &str, body: &str) -> anyhow::Result<Value> {
     use std::{io::Read as _, net::TcpStream};
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\nnull"
-    )?;
+    // In one piece: a server that has answered may close before it reads a body that comes later.
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len(),
+    );
+    stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (_, body) = text.split_once("\r\n\r\n").context("no response")?;
