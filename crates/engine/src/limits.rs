@@ -15,8 +15,6 @@ pub struct Limits {
     pub custom_status_bytes: usize,
     /// The operations an entity runs in one turn.
     pub entity_batch: usize,
-    /// The keys of raised events that an instance remembers.
-    pub keys: usize,
 }
 
 impl Default for Limits {
@@ -28,7 +26,6 @@ impl Default for Limits {
             inline_bytes: 8 << 10,
             custom_status_bytes: 16 << 10,
             entity_batch: 5_000,
-            keys: 256,
         }
     }
 }
