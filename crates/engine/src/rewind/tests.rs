@@ -207,6 +207,33 @@ fn a_call_of_an_entity_that_failed_is_made_again() {
     ");
 }
 
+/// Its answer came when nobody listened, and the entity does not keep answers. See docs/decisions/0008.
+#[test]
+fn a_call_of_an_entity_that_was_open_at_the_failure_is_made_a_second_time() {
+    let script = "\
+         start Checkout; turn -> ask @a@x burn#0, call A#1; turn A#1 failed no -> fail no; \
+         turn @a@x -> ok 1; turn; rewind; turn @a@x -> ok 2; turn A#1 completed -> complete";
+    insta::assert_snapshot!(run(script), @r"
+    1 Started Checkout | Pending
+    2 Turn, OperationCalled @a@x burn#0, TaskScheduled A#1 | Running
+        open: A#1, @a@x burn#0
+        to @a@x: call burn
+    3 Turn, TaskEnded #1 failed Error: no, Failed Error: no | Failed
+        open: nothing
+    4 @a@x burn: ok 1; done
+        to order: OperationEnded #0 ok 1
+    5 nothing
+        dropped: OperationEnded #0 ok 1 (the instance has ended)
+    6 Started Checkout, Turn, OperationCalled @a@x burn#0, TaskScheduled A#1, Turn, Rewound | Running
+        open: A#1, @a@x burn#0
+        to @a@x: call burn
+    7 @a@x burn: ok 2; done
+        to order: OperationEnded #0 ok 2
+    8 Turn, OperationEnded #0 ok 2, TaskEnded #1 ok, Completed | Completed
+        open: nothing
+    ");
+}
+
 #[test]
 fn timers_of_the_part_that_stays_are_set_again() {
     let script = "\
