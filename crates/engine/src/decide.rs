@@ -40,7 +40,8 @@ impl<'a> Building<'a> {
         if turn.retried {
             commit.row.parked = Some(None);
         }
-        let locks = instance.locks.iter().map(|(id, open)| (*id, open.entities.clone())).collect();
+        let locks =
+            instance.rare.locks.iter().map(|(id, open)| (*id, open.entities.clone())).collect();
         Self { instance, commit, locks }
     }
 
@@ -126,7 +127,7 @@ impl<'a> Building<'a> {
         let Caller { instance, execution_id, task } = self.caller(id);
         let is_child = |other: &InstanceId| same_in_any_case(other, child);
         let is_ancestor = is_child(&instance)
-            || self.instance.parent.as_ref().is_some_and(|parent| is_child(&parent.instance));
+            || self.instance.rare.parent.as_ref().is_some_and(|parent| is_child(&parent.instance));
         let refusal = if is_ancestor {
             Some(format!(
                 "`{child}` is the caller itself or its parent; give the child an id of its own"
@@ -143,7 +144,7 @@ impl<'a> Building<'a> {
             }
             return;
         }
-        let mut all_tags = self.instance.tags.clone();
+        let mut all_tags = self.instance.rare.tags.clone();
         all_tags.extend(tags);
         let task = (policy == ParentPolicy::Wait).then_some(task);
         let start = Start {
@@ -154,7 +155,7 @@ impl<'a> Building<'a> {
             parent: Some(Parent { instance, execution_id, name: self.instance.name.clone(), task }),
             tags: all_tags,
             scheduled: None,
-            trace: self.instance.trace.clone(),
+            trace: self.instance.rare.trace.clone(),
             reuse: ReusePolicy::ended(),
         };
         self.send(child, Body::Start(Box::new(start)));
@@ -176,7 +177,7 @@ impl<'a> Building<'a> {
             sender: Some(self.caller(id)),
             due,
             key: String::new(),
-            trace: self.instance.trace.clone(),
+            trace: self.instance.rare.trace.clone(),
         };
         self.send(entity, Body::Operation(Box::new(operation)));
     }
@@ -223,13 +224,13 @@ impl<'a> Building<'a> {
         let started = Started {
             at: self.commit.now,
             name: instance.name.clone(),
-            version: version.unwrap_or_else(|| instance.version.clone()),
+            version: version.unwrap_or_else(|| instance.rare.version.clone()),
             input,
             execution_id: execution_id.clone(),
-            parent: instance.parent.clone(),
-            tags: instance.tags.clone(),
+            parent: instance.rare.parent.clone(),
+            tags: instance.rare.tags.clone(),
             scheduled: None,
-            trace: instance.trace.clone(),
+            trace: instance.rare.trace.clone(),
         };
         let raised = carry.into_iter().map(|(name, input)| Event::EventRaised {
             name,

@@ -65,7 +65,7 @@ pub fn begin_entity(
 ) -> EntityTurn {
     let mut picking = Picking {
         instance,
-        holder: instance.lock.clone(),
+        holder: instance.rare.lock.clone(),
         barrier: false,
         shut_out: false,
         turn: EntityTurn {
@@ -123,7 +123,7 @@ pub fn finish_entity(
     // What was not run came before what was held.
     left.append(&mut held);
     outgoing.extend(answer.sends.into_iter().map(|send| sent(instance, send, ids())));
-    let state = (ran > 0 && answer.state != instance.state).then_some(answer.state);
+    let state = (ran > 0 && answer.state != instance.rare.state).then_some(answer.state);
     Commit {
         iid: instance.iid,
         now,

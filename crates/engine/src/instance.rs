@@ -6,13 +6,14 @@
 //! N3  What an event means for the state never changes between versions: a newer binary reads an old log as the same
 //!     state.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use everstep_model::{
-    Body, Caller, Commit, Event, EventId, ExecutionId, Failure, Iid, InstanceId, Message,
-    NewExecution, Origin, Outcome, Parent, Parked, Started, Status, Tags, Timestamp, TraceContext,
-    Value, Wait,
+    Body, Commit, Event, EventId, ExecutionId, Failure, Iid, InstanceId, Message, NewExecution,
+    Origin, Outcome, Started, Status, Timestamp, Value, Wait,
 };
+
+use crate::Rarely;
 
 /// The keys of raised events that are remembered, whatever the limits of a later version.
 const KEYS_REMEMBERED: usize = 256;
@@ -30,8 +31,6 @@ pub struct Instance {
     pub execution_id: ExecutionId,
     /// The function's name.
     pub name: String,
-    /// The orchestration's version, empty if none.
-    pub version: String,
     /// Where it stands.
     pub status: Status,
     /// When the instance was first started.
@@ -42,22 +41,10 @@ pub struct Instance {
     pub completed: Option<Timestamp>,
     /// The present of its last turn.
     pub last_now: Timestamp,
-    /// Who waits for it.
-    pub parent: Option<Parent>,
-    /// Given by its starter.
-    pub tags: Tags,
-    /// No turn before this time.
-    pub scheduled: Option<Timestamp>,
-    /// Of the request that started it.
-    pub trace: Option<TraceContext>,
     /// What it was started with.
     pub input: Value,
     /// What it returned.
     pub output: Option<Value>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// What it last said of itself.
-    pub custom_status: Option<Value>,
     /// An execution began and wants its first turn.
     pub ready: bool,
     /// How many events the history has.
@@ -70,26 +57,12 @@ pub struct Instance {
     pub tasks: BTreeMap<(u32, EventId), OpenTask>,
     /// Timers set and not fired.
     pub timers: BTreeMap<EventId, OpenTimer>,
-    /// Children started, waited for, and not ended.
-    pub children: BTreeMap<EventId, OpenChild>,
-    /// Entities called and not heard of.
-    pub calls: BTreeMap<EventId, OpenCall>,
-    /// Locks asked for and not given back.
-    pub locks: BTreeMap<EventId, OpenLock>,
     /// Messages that are accepted and not consumed.
     pub inbox: Inbox,
     /// What it waits for, and since when.
     pub wait: Option<(Wait, Timestamp)>,
-    /// Set when its history does not fit the code.
-    pub parked: Option<Parked>,
-    /// Held by a client since then.
-    pub suspended: Option<Timestamp>,
-    /// Keys of events that were raised, the newest last.
-    pub keys: VecDeque<String>,
-    /// An entity's state; `None` when it does not exist.
-    pub state: Option<Value>,
-    /// Who holds an entity's lock.
-    pub lock: Option<Caller>,
+    /// What few instances have.
+    pub rare: Rarely,
 }
 
 /// An activity that was called.
@@ -192,36 +165,22 @@ impl Instance {
             execution: 0,
             execution_id: ExecutionId::new(""),
             name,
-            version: String::new(),
             status: Status::Running,
             created: now,
             updated: now,
             completed: None,
             last_now: Timestamp::EPOCH,
-            parent: None,
-            tags: Tags::new(),
-            scheduled: None,
-            trace: None,
             input: Value::empty(),
             output: None,
-            failure: None,
-            custom_status: None,
             ready: false,
             history_len: 0,
             next_id: 0,
             payloads: 0,
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
-            children: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            locks: BTreeMap::new(),
             inbox: Inbox::default(),
             wait: None,
-            parked: None,
-            suspended: None,
-            keys: VecDeque::new(),
-            state: None,
-            lock: None,
+            rare: Rarely::default(),
         }
     }
 
@@ -253,13 +212,13 @@ impl Instance {
         }
         self.payloads += commit.payloads.len() as u32;
         if let Some(status) = &commit.row.custom_status {
-            self.custom_status = Some(status.clone());
+            self.rare.custom_status = Some(status.clone());
         }
         if let Some(wait) = &commit.row.wait {
             self.wait = Some((wait.clone(), commit.now));
         }
         if let Some(parked) = &commit.row.parked {
-            self.parked.clone_from(parked);
+            self.rare.parked.clone_from(parked);
         }
         for (task, strikes) in &commit.row.strikes {
             if let Some(open) = self.tasks.get_mut(task) {
@@ -268,13 +227,14 @@ impl Instance {
         }
         if let Some(change) = &commit.entity {
             if let Some(state) = &change.state {
-                self.state.clone_from(state);
+                self.rare.state.clone_from(state);
             }
             if let Some(lock) = &change.lock {
-                self.lock.clone_from(lock);
+                self.rare.lock.clone_from(lock);
             }
             change.keys.iter().for_each(|key| self.remember_key(key));
         }
+        self.rare.settle();
     }
 
     fn begin_execution(&mut self, begin: &NewExecution) {
@@ -283,24 +243,23 @@ impl Instance {
         self.history_len = 0;
         self.next_id = 0;
         self.payloads = 0;
-        self.timers.clear();
-        self.children.clear();
-        self.calls.clear();
-        self.locks.clear();
-        self.wait = None;
-        self.parked = None;
+        self.close_all();
         self.output = None;
-        self.failure = None;
         self.completed = None;
         self.ready = true;
+        if let Some(rare) = self.rare.present() {
+            rare.failure = None;
+            if begin.fresh {
+                rare.custom_status = None;
+                rare.suspended = None;
+                rare.keys.clear();
+            }
+        }
         if begin.fresh {
-            self.custom_status = None;
-            self.suspended = None;
-            self.keys.clear();
             self.inbox.messages.clear();
         }
         self.status = if begin.fresh { Status::Pending } else { Status::Running };
-        if self.suspended.is_some() {
+        if self.rare.suspended.is_some() {
             self.status = Status::Suspended;
         }
     }
@@ -329,11 +288,13 @@ impl Instance {
                 self.take_id(*id);
                 if !detached {
                     let (instance, execution_id) = (instance.clone(), self.execution_id.clone());
-                    self.children.insert(*id, OpenChild { instance, execution_id, since: now });
+                    self.rare
+                        .children
+                        .insert(*id, OpenChild { instance, execution_id, since: now });
                 }
             }
             Event::ChildEnded { task, outcome: _ } => {
-                self.children.remove(task);
+                self.rare.children.remove(task);
             }
             Event::TimerCreated { id, fire_at, origin } => {
                 self.take_id(*id);
@@ -347,36 +308,36 @@ impl Instance {
             Event::EventRaised { key, .. } => self.remember_key(key),
             Event::OperationCalled { id, entity, name, input: _ } => {
                 self.take_id(*id);
-                self.calls.insert(
+                self.rare.calls.insert(
                     *id,
                     OpenCall { entity: entity.clone(), name: name.clone(), since: now },
                 );
             }
             Event::OperationEnded { task, outcome: _ } => {
-                self.calls.remove(task);
+                self.rare.calls.remove(task);
             }
             Event::LockRequested { id, entities } => {
                 self.take_id(*id);
-                self.locks.insert(
+                self.rare.locks.insert(
                     *id,
                     OpenLock { entities: entities.clone(), granted: None, since: now },
                 );
             }
             Event::LockGranted { lock } => {
-                if let Some(open) = self.locks.get_mut(lock) {
+                if let Some(open) = self.rare.locks.get_mut(lock) {
                     open.granted = Some(now);
                 }
             }
             Event::LockReleased { id, lock } => {
                 self.take_id(*id);
-                self.locks.remove(lock);
+                self.rare.locks.remove(lock);
             }
             Event::Suspended { .. } => {
-                self.suspended = Some(now);
+                self.rare.suspended = Some(now);
                 self.status = Status::Suspended;
             }
             Event::Resumed { .. } => {
-                self.suspended = None;
+                self.rare.suspended = None;
                 self.status = if self.ready { Status::Pending } else { Status::Running };
             }
             Event::Rewound { .. } => {
@@ -395,19 +356,19 @@ impl Instance {
             }
             Event::Failed { failure } => {
                 self.end(Status::Failed, now);
-                self.failure = Some((**failure).clone());
+                self.rare.failure = Some((**failure).clone());
             }
         }
     }
 
     fn apply_started(&mut self, started: &Started) {
         self.name.clone_from(&started.name);
-        self.version.clone_from(&started.version);
         self.input = started.input.clone();
-        self.parent.clone_from(&started.parent);
-        self.tags.clone_from(&started.tags);
-        self.scheduled = started.scheduled;
-        self.trace.clone_from(&started.trace);
+        self.rare.version.clone_from(&started.version);
+        self.rare.parent.clone_from(&started.parent);
+        self.rare.tags.clone_from(&started.tags);
+        self.rare.scheduled = started.scheduled;
+        self.rare.trace.clone_from(&started.trace);
         if self.status == Status::Pending {
             self.created = started.at;
         }
@@ -421,7 +382,9 @@ impl Instance {
         }
         if self.status == Status::Running {
             self.ready = false;
-            self.scheduled = None;
+            if let Some(rare) = self.rare.present() {
+                rare.scheduled = None;
+            }
         }
     }
 
@@ -429,14 +392,23 @@ impl Instance {
         self.status = status;
         self.completed = Some(now);
         self.ready = false;
-        self.scheduled = None;
-        self.suspended = None;
+        self.close_all();
+        if let Some(rare) = self.rare.present() {
+            rare.scheduled = None;
+            rare.suspended = None;
+        }
+    }
+
+    /// Nothing that an execution waits for outlives it, except for activities.
+    fn close_all(&mut self) {
         self.wait = None;
-        self.parked = None;
         self.timers.clear();
-        self.children.clear();
-        self.calls.clear();
-        self.locks.clear();
+        if let Some(rare) = self.rare.present() {
+            rare.parked = None;
+            rare.children.clear();
+            rare.calls.clear();
+            rare.locks.clear();
+        }
     }
 
     fn take_id(&mut self, id: EventId) {
@@ -444,22 +416,24 @@ impl Instance {
     }
 
     fn remember_key(&mut self, key: &str) {
-        if key.is_empty() || self.keys.iter().any(|known| known == key) {
+        if key.is_empty() || self.rare.keys.iter().any(|known| known == key) {
             return;
         }
-        if self.keys.len() == KEYS_REMEMBERED {
-            self.keys.pop_front();
+        if self.rare.keys.len() == KEYS_REMEMBERED {
+            self.rare.keys.pop_front();
         }
-        self.keys.push_back(key.to_owned());
+        self.rare.keys.push_back(key.to_owned());
     }
 
     fn forget_key(&mut self, key: &str) {
-        self.keys.retain(|known| known != key);
+        if let Some(rare) = self.rare.present() {
+            rare.keys.retain(|known| known != key);
+        }
     }
 
     /// Whether an event or signal with this key was taken before.
     pub fn knows_key(&self, key: &str) -> bool {
-        !key.is_empty() && self.keys.iter().any(|known| known == key)
+        !key.is_empty() && self.rare.keys.iter().any(|known| known == key)
     }
 
     /// When time alone will move it: the first timer, delayed signal or scheduled start.
@@ -468,7 +442,7 @@ impl Instance {
             return None;
         }
         let timer = self.timers.values().map(|timer| timer.fire_at).min();
-        let start = self.scheduled.filter(|_| self.ready);
+        let start = self.rare.scheduled.filter(|_| self.ready);
         let signal = self.inbox.messages.values().filter_map(|message| match &message.body {
             Body::Operation(operation) => operation.due,
             Body::Start(_)
@@ -491,14 +465,16 @@ impl Instance {
 
     /// Whether work is outstanding that no timer and no outside message brings about.
     pub fn has_outstanding(&self) -> bool {
-        !self.tasks.is_empty() || (self.ready && self.scheduled.is_none()) || !self.inbox.is_empty()
+        !self.tasks.is_empty()
+            || (self.ready && self.rare.scheduled.is_none())
+            || !self.inbox.is_empty()
     }
 
     /// Whether an entity holds nothing that anyone could miss.
     pub fn is_empty_entity(&self) -> bool {
         self.id.entity_parts().is_some()
-            && self.state.is_none()
-            && self.lock.is_none()
+            && self.rare.state.is_none()
+            && self.rare.lock.is_none()
             && self.inbox.is_empty()
     }
 
@@ -509,7 +485,7 @@ impl Instance {
                 Some(Outcome::Completed(self.output.clone().unwrap_or_else(Value::empty)))
             }
             Status::Failed => {
-                Some(Outcome::Failed(Box::new(self.failure.clone().unwrap_or_default())))
+                Some(Outcome::Failed(Box::new(self.rare.failure.clone().unwrap_or_default())))
             }
             Status::Terminated => {
                 let reason = self

@@ -17,6 +17,7 @@ mod instance;
 mod limits;
 mod live;
 mod payload;
+mod rare;
 mod rewind;
 #[cfg(test)]
 mod script;
@@ -29,6 +30,7 @@ pub use instance::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask, Ope
 pub use limits::Limits;
 pub use live::LiveError;
 pub use payload::{externalise, resolve};
+pub use rare::{Rare, Rarely};
 pub use rewind::{RewindRefused, rewind};
 pub use start::{StartOutcome, start};
 pub use turn::{

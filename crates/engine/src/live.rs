@@ -8,7 +8,7 @@ use everstep_model::{
     TraceContext, Value, Wait, message, stored,
 };
 
-use crate::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask, OpenTimer};
+use crate::{Inbox, Instance, OpenCall, OpenChild, OpenLock, OpenTask, OpenTimer, Rare};
 
 /// A `live` blob that this version cannot read.
 pub type LiveError = everstep_model::wire::Error;
@@ -99,9 +99,9 @@ impl Instance {
         let live = Live {
             created: self.created,
             last_now: self.last_now,
-            parent: self.parent.clone(),
-            scheduled: self.scheduled,
-            trace: self.trace.clone(),
+            parent: self.rare.parent.clone(),
+            scheduled: self.rare.scheduled,
+            trace: self.rare.trace.clone(),
             ready: self.ready,
             history_len: self.history_len,
             next_id: self.next_id,
@@ -122,6 +122,7 @@ impl Instance {
                 })
                 .collect(),
             children: self
+                .rare
                 .children
                 .iter()
                 .map(|(id, OpenChild { instance, execution_id, since })| LiveChild {
@@ -132,6 +133,7 @@ impl Instance {
                 })
                 .collect(),
             calls: self
+                .rare
                 .calls
                 .iter()
                 .map(|(id, OpenCall { entity, name, since })| LiveCall {
@@ -142,6 +144,7 @@ impl Instance {
                 })
                 .collect(),
             locks: self
+                .rare
                 .locks
                 .iter()
                 .map(|(id, OpenLock { entities, granted, since })| LiveLock {
@@ -159,10 +162,10 @@ impl Instance {
                 .map(|(number, message)| (*number, message.clone()))
                 .collect(),
             wait: self.wait.clone(),
-            parked: self.parked.clone(),
-            suspended: self.suspended,
-            keys: self.keys.iter().cloned().collect(),
-            lock: self.lock.clone(),
+            parked: self.rare.parked.clone(),
+            suspended: self.rare.suspended,
+            keys: self.rare.keys.iter().cloned().collect(),
+            lock: self.rare.lock.clone(),
         };
         let mut bytes = Vec::new();
         stored::encode(&mut bytes, &live);
@@ -172,23 +175,10 @@ impl Instance {
     /// An instance from its blob. What has a column of its own is left for the caller to fill in.
     pub fn decode_live(iid: Iid, id: InstanceId, bytes: &[u8]) -> Result<Self, LiveError> {
         let live: Live = stored::decode(bytes)?;
-        Ok(Self {
-            last_now: live.last_now,
+        let rare = Rare {
             parent: live.parent,
             scheduled: live.scheduled,
             trace: live.trace,
-            ready: live.ready,
-            history_len: live.history_len,
-            next_id: live.next_id,
-            payloads: live.payloads,
-            tasks: live.tasks.into_iter().map(open_task).collect(),
-            timers: live
-                .timers
-                .into_iter()
-                .map(|LiveTimer { id, fire_at, origin, since }| {
-                    (id, OpenTimer { fire_at, origin, since })
-                })
-                .collect(),
             children: live
                 .children
                 .into_iter()
@@ -208,12 +198,29 @@ impl Instance {
                     (id, OpenLock { entities, granted, since })
                 })
                 .collect(),
-            inbox: Inbox { next: live.next_message, messages: live.messages.into_iter().collect() },
-            wait: live.wait,
             parked: live.parked,
             suspended: live.suspended,
             keys: live.keys.into_iter().collect(),
             lock: live.lock,
+            ..Rare::default()
+        };
+        Ok(Self {
+            last_now: live.last_now,
+            ready: live.ready,
+            history_len: live.history_len,
+            next_id: live.next_id,
+            payloads: live.payloads,
+            tasks: live.tasks.into_iter().map(open_task).collect(),
+            timers: live
+                .timers
+                .into_iter()
+                .map(|LiveTimer { id, fire_at, origin, since }| {
+                    (id, OpenTimer { fire_at, origin, since })
+                })
+                .collect(),
+            inbox: Inbox { next: live.next_message, messages: live.messages.into_iter().collect() },
+            wait: live.wait,
+            rare: rare.into(),
             ..Self::new(iid, id, live.created)
         })
     }

@@ -274,7 +274,7 @@ fn rewound_children(instance: &Instance, kept: &[Event], reason: &str) -> Vec<En
                 sender: Some(caller),
                 due: None,
                 key: String::new(),
-                trace: instance.trace.clone(),
+                trace: instance.rare.trace.clone(),
             };
             Some(envelope(entity.clone(), Body::Operation(Box::new(operation))))
         }
@@ -321,9 +321,9 @@ fn restart(
             name: instance.name.clone(),
             task: Some(task),
         }),
-        tags: Tags::clone(&instance.tags),
+        tags: Tags::clone(&instance.rare.tags),
         scheduled: None,
-        trace: instance.trace.clone(),
+        trace: instance.rare.trace.clone(),
         reuse: ReusePolicy::never(),
     }
 }

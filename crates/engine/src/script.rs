@@ -198,7 +198,7 @@ impl World {
             let Place { instance, mail, .. } = place;
             let execution = instance.execution;
             let timers = instance.timers.iter().map(|(id, timer)| (*id, timer.fire_at));
-            let start = instance.scheduled.filter(|_| instance.ready);
+            let start = instance.rare.scheduled.filter(|_| instance.ready);
             let due =
                 timers.chain(start.map(|at| (START_TIMER, at))).filter(|(_, at)| *at <= clock);
             let fired = due.map(|(timer, fire_at)| Body::TimerFired { execution, timer, fire_at });
@@ -266,7 +266,7 @@ impl World {
         let instance = self.place(id).instance.clone();
         let now = present(clock, &instance, &incoming);
         let turn = begin_entity(&instance, &limits, now, incoming);
-        let answer = entity_answer(answers.unwrap_or_default(), instance.state.clone());
+        let answer = entity_answer(answers.unwrap_or_default(), instance.rare.state.clone());
         let ran = turn.operations.iter().zip(&answer.results);
         let ran =
             ran.map(|((_, operation), ended)| format!("{}: {}", operation.name, outcome(ended)));
@@ -801,18 +801,24 @@ fn open(instance: &Instance) -> String {
             timer.origin.map(|of| format!(" before attempt {} of #{}", of.attempt, of.call.0));
         format!("timer#{} {}{}", id.0, at(timer.fire_at), origin.unwrap_or_default())
     }));
-    open.extend(instance.children.iter().map(|(id, child)| format!("{}#{}", child.instance, id.0)));
     open.extend(
-        instance.calls.iter().map(|(id, call)| format!("{} {}#{}", call.entity, call.name, id.0)),
+        instance.rare.children.iter().map(|(id, child)| format!("{}#{}", child.instance, id.0)),
     );
-    open.extend(instance.locks.iter().map(|(id, lock)| {
+    open.extend(
+        instance
+            .rare
+            .calls
+            .iter()
+            .map(|(id, call)| format!("{} {}#{}", call.entity, call.name, id.0)),
+    );
+    open.extend(instance.rare.locks.iter().map(|(id, lock)| {
         format!("lock#{} {}", id.0, if lock.granted.is_some() { "held" } else { "asked for" })
     }));
     open.extend(instance.wait.iter().map(|(wait, _)| format!("waits for {wait:?}")));
-    open.extend(instance.parked.iter().map(|parked| format!("parked: {}", parked.reason)));
-    open.extend(instance.custom_status.iter().map(|status| with("status", status)));
-    open.extend(instance.state.iter().map(|state| with("state", state)));
-    open.extend(instance.lock.iter().map(|of| format!("locked by {}", owner(of))));
+    open.extend(instance.rare.parked.iter().map(|parked| format!("parked: {}", parked.reason)));
+    open.extend(instance.rare.custom_status.iter().map(|status| with("status", status)));
+    open.extend(instance.rare.state.iter().map(|state| with("state", state)));
+    open.extend(instance.rare.lock.iter().map(|of| format!("locked by {}", owner(of))));
     open.extend(instance.inbox.iter().map(|(_, message)| format!("[{}]", body(&message.body))));
     if open.is_empty() { "nothing".to_owned() } else { open.join(", ") }
 }

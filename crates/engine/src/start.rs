@@ -72,10 +72,10 @@ fn give_up(instance: &Instance) -> Vec<Envelope> {
         execution_id: instance.execution_id.clone(),
         task,
     };
-    let locks = instance
-        .locks
-        .iter()
-        .flat_map(|(task, open)| unlocks(&owner(*task), open.entities.clone()).collect::<Vec<_>>());
+    let locks =
+        instance.rare.locks.iter().flat_map(|(task, open)| {
+            unlocks(&owner(*task), open.entities.clone()).collect::<Vec<_>>()
+        });
     let failure =
         Failure::new(kinds::TERMINATED, "the instance was replaced by a new start under its id");
     let parent = crate::turn::reply_to_parent(instance, Outcome::Failed(Box::new(failure)));

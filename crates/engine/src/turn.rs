@@ -72,9 +72,9 @@ pub struct Finished {
 
 /// Whether messages of the durable inbox may enter the next turn, given what just arrived.
 pub fn restart_needed(instance: &Instance, fresh: &[Message]) -> bool {
-    let shut = instance.suspended.is_some()
-        || instance.parked.is_some()
-        || (instance.ready && instance.scheduled.is_some());
+    let shut = instance.rare.suspended.is_some()
+        || instance.rare.parked.is_some()
+        || (instance.ready && instance.rare.scheduled.is_some());
     // One that opens may itself have been held, if the turn it came for could not be taken.
     !shut || fresh.iter().any(opens) || instance.inbox.iter().any(|(_, message)| opens(message))
 }
@@ -199,11 +199,16 @@ pub fn finish(
         }
     }
     building.commit.row.custom_status = decided.custom_status;
-    building.commit.row.wait = decided.wait;
+    building.commit.row.wait = decided.wait.filter(|wait| !waits_already(instance, wait));
     match completion {
         None => Finished { commit: building.commit, next: None },
         Some(end) => complete(building, end, next_execution),
     }
+}
+
+/// Whether an instance is known to wait for this. It has done so since it first said so.
+fn waits_already(instance: &Instance, wait: &Wait) -> bool {
+    instance.wait.as_ref().is_some_and(|(known, _)| known == wait)
 }
 
 /// Ends a turn, and the execution with it, as failed.
@@ -265,7 +270,7 @@ fn complete(
 
 /// What the parent hears, if one waits.
 pub(crate) fn reply_to_parent(instance: &Instance, outcome: Outcome) -> Option<Envelope> {
-    let parent = instance.parent.as_ref()?;
+    let parent = instance.rare.parent.as_ref()?;
     let body =
         Body::ChildEnded { execution_id: parent.execution_id.clone(), task: parent.task?, outcome };
     Some(envelope(parent.instance.clone(), body))
@@ -393,9 +398,9 @@ impl<'a> Beginning<'a> {
         Self {
             instance,
             turn: Turn::empty(now),
-            suspended: instance.suspended.is_some(),
-            parked: instance.parked.is_some(),
-            early: instance.ready && instance.scheduled.is_some_and(|due| due > now),
+            suspended: instance.rare.suspended.is_some(),
+            parked: instance.rare.parked.is_some(),
+            early: instance.ready && instance.rare.scheduled.is_some_and(|due| due > now),
             answered: BTreeSet::new(),
             keys: BTreeSet::new(),
         }
@@ -457,7 +462,7 @@ impl<'a> Beginning<'a> {
         let failure = Failure::new(kinds::TERMINATED, reason);
         self.turn.outgoing.extend(reply_to_parent(instance, Outcome::Failed(Box::new(failure))));
         if recursive {
-            let children = instance.children.values().map(|child| {
+            let children = instance.rare.children.values().map(|child| {
                 envelope(
                     child.instance.clone(),
                     Body::Terminate { reason: reason.to_owned(), recursive },
@@ -483,6 +488,7 @@ impl<'a> Beginning<'a> {
             }
             Body::ChildEnded { execution_id, task, outcome } => {
                 let open = instance
+                    .rare
                     .children
                     .get(&task)
                     .is_some_and(|child| child.execution_id == execution_id);
@@ -501,13 +507,13 @@ impl<'a> Beginning<'a> {
                 (!known).then_some(Event::EventRaised { name, input, key })
             }
             Body::OperationEnded { execution_id, task, outcome } => {
-                let open =
-                    execution_id == instance.execution_id && instance.calls.contains_key(&task);
+                let open = execution_id == instance.execution_id
+                    && instance.rare.calls.contains_key(&task);
                 (open && self.answered.insert(task))
                     .then_some(Event::OperationEnded { task, outcome })
             }
             Body::LockGranted { execution_id, lock, entities } => {
-                let open = instance.locks.get(&lock);
+                let open = instance.rare.locks.get(&lock);
                 let Some(open) = open.filter(|_| execution_id == instance.execution_id) else {
                     self.return_locks(execution_id, lock, entities);
                     return;

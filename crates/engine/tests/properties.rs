@@ -4,8 +4,8 @@
 //! rise, that the instance survives its row, and that a message which took effect has none when it comes again.
 
 use everstep_engine::{
-    Decided, EntityAnswer, Finished, Incoming, Instance, Limits, StartOutcome, begin, begin_entity,
-    finish, finish_entity, hold, park, present, rewind, start,
+    Decided, EntityAnswer, Finished, Incoming, Instance, Limits, Rare, Rarely, StartOutcome, begin,
+    begin_entity, finish, finish_entity, hold, park, present, rewind, start,
 };
 use everstep_model::{
     Action, Body, Caller, Commit, Completion, Event, EventId, ExecutionId, Failure, Guid, Iid,
@@ -434,21 +434,25 @@ fn survives_its_row(instance: &Instance) {
     let decoded = Instance::decode_live(instance.iid, instance.id.clone(), &live)
         .expect("what was encoded can be decoded");
     let row = instance.clone();
+    let columns = Rare::from(row.rare);
     let read = Instance {
         execution: row.execution,
         execution_id: row.execution_id,
         name: row.name,
-        version: row.version,
         status: row.status,
         created: row.created,
         updated: row.updated,
         completed: row.completed,
-        tags: row.tags,
         input: row.input,
         output: row.output,
-        failure: row.failure,
-        custom_status: row.custom_status,
-        state: row.state,
+        rare: Rarely::from(Rare {
+            version: columns.version,
+            tags: columns.tags,
+            failure: columns.failure,
+            custom_status: columns.custom_status,
+            state: columns.state,
+            ..decoded.rare.into()
+        }),
         ..decoded
     };
     assert_eq!(read, *instance);
@@ -602,7 +606,7 @@ proptest! {
             queue.turn(5);
         }
         prop_assert!(queue.instance.inbox.is_empty(), "nothing waits for ever");
-        prop_assert_eq!(&queue.instance.lock, &None);
+        prop_assert_eq!(&queue.instance.rare.lock, &None);
         for sender in 0..3 {
             let all: Vec<_> = (1..=queue.sent[sender]).collect();
             prop_assert_eq!(&queue.ran[sender], &all);

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use everstep_engine::Instance;
+use everstep_engine::{Instance, Rare};
 use everstep_model::{
     Event, ExecutionId, Failure, Guid, IdError, Iid, InstanceId, Kind, Operation, PartitionId,
     PayloadRef, ReusePolicy, Start, Status, Tags, Timestamp, TraceContext, Value,
@@ -796,21 +796,22 @@ pub struct Listed {
 impl View {
     fn of(instance: Instance) -> Self {
         let is_entity = instance.id.kind() == Kind::Entity;
+        let rare = Rare::from(instance.rare);
         Self {
             id: instance.id,
             execution_id: instance.execution_id,
             name: instance.name,
-            version: instance.version,
+            version: rare.version,
             status: instance.status,
             created: instance.created,
             updated: instance.updated,
             completed: instance.completed,
-            parent: instance.parent.map(|parent| parent.instance),
-            tags: instance.tags,
+            parent: rare.parent.map(|parent| parent.instance),
+            tags: rare.tags,
             input: (!is_entity).then_some(instance.input),
-            output: if is_entity { instance.state } else { instance.output },
-            custom_status: instance.custom_status,
-            failure: instance.failure,
+            output: if is_entity { rare.state } else { instance.output },
+            custom_status: rare.custom_status,
+            failure: rare.failure,
         }
     }
 

@@ -39,11 +39,11 @@ impl Turned {
             instance: instance.id.clone(),
             execution_id: instance.execution_id.clone(),
             name: instance.name.clone(),
-            version: instance.version.clone(),
+            version: instance.rare.version.clone(),
             status: instance.status,
             created: instance.created,
             now: commit.now,
-            trace: instance.trace.clone(),
+            trace: instance.rare.trace.clone(),
             events: commit.events.clone(),
         }
     }

@@ -21,18 +21,18 @@ pub(crate) fn shown(instance: &Instance) -> Row {
         execution: instance.execution,
         execution_id: instance.execution_id.clone(),
         name: instance.name.clone(),
-        version: instance.version.clone(),
+        version: instance.rare.version.clone(),
         status: instance.status,
         created: instance.created,
         updated: instance.updated,
         completed: instance.completed,
-        parent: instance.parent.as_ref().map(|parent| parent.instance.clone()),
-        tags: instance.tags.clone(),
+        parent: instance.rare.parent.as_ref().map(|parent| parent.instance.clone()),
+        tags: instance.rare.tags.clone(),
         wake: wake(instance),
         input: (!is_entity).then(|| instance.input.clone()),
-        output: if is_entity { instance.state.clone() } else { instance.output.clone() },
-        custom_status: instance.custom_status.clone(),
-        failure: instance.failure.clone(),
+        output: if is_entity { instance.rare.state.clone() } else { instance.output.clone() },
+        custom_status: instance.rare.custom_status.clone(),
+        failure: instance.rare.failure.clone(),
         live: bytes::Bytes::new(),
     }
 }
@@ -49,21 +49,23 @@ pub(crate) fn instance(row: &Row) -> Instance {
     instance.execution = row.execution;
     instance.execution_id = row.execution_id.clone();
     instance.name.clone_from(&row.name);
-    instance.version.clone_from(&row.version);
     instance.status = row.status;
     instance.created = row.created;
     instance.updated = row.updated;
     instance.completed = row.completed;
-    instance.tags.clone_from(&row.tags);
-    instance.custom_status.clone_from(&row.custom_status);
-    instance.failure.clone_from(&row.failure);
+    let rare = &mut instance.rare;
+    rare.version.clone_from(&row.version);
+    rare.tags.clone_from(&row.tags);
+    rare.custom_status.clone_from(&row.custom_status);
+    rare.failure.clone_from(&row.failure);
     match row.id.kind() {
-        Kind::Entity => instance.state.clone_from(&row.output),
+        Kind::Entity => rare.state.clone_from(&row.output),
         Kind::Orchestration => {
             instance.output.clone_from(&row.output);
             instance.input = row.input.clone().unwrap_or_else(everstep_model::Value::empty);
         }
     }
+    instance.rare.settle();
     instance
 }
 

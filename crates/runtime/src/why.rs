@@ -128,13 +128,13 @@ impl Facts {
 /// What holds the instance itself up.
 fn held(known: &Known, reasons: &mut Vec<(Reason, Timestamp)>) {
     let instance = &known.instance;
-    if let Some(parked) = &instance.parked {
+    if let Some(parked) = &instance.rare.parked {
         reasons.push((Reason::Parked(parked.reason.clone()), parked.since));
     }
-    if let Some(since) = instance.suspended {
+    if let Some(since) = instance.rare.suspended {
         reasons.push((Reason::Suspended, since));
     }
-    if let Some(due) = instance.scheduled.filter(|_| instance.ready) {
+    if let Some(due) = instance.rare.scheduled.filter(|_| instance.ready) {
         reasons.push((Reason::Scheduled(due), instance.created));
     }
     if known.lacks_code() {
@@ -143,7 +143,7 @@ fn held(known: &Known, reasons: &mut Vec<(Reason, Timestamp)>) {
     if known.is_in_turn() {
         reasons.push((Reason::InTurn, instance.updated));
     }
-    if let Some(holder) = instance.lock.as_ref().filter(|_| !instance.inbox.is_empty()) {
+    if let Some(holder) = instance.rare.lock.as_ref().filter(|_| !instance.inbox.is_empty()) {
         reasons.push((Reason::Locked(holder.instance.clone()), instance.updated));
     }
 }
@@ -164,17 +164,19 @@ fn open(known: &Known, code: &dyn Code, reasons: &mut Vec<(Reason, Timestamp)>) 
     reasons.extend(timers(known));
     reasons.extend(
         instance
+            .rare
             .children
             .values()
             .map(|child| (Reason::Child(child.instance.clone()), child.since)),
     );
     reasons.extend(
         instance
+            .rare
             .calls
             .values()
             .map(|call| (Reason::Entity(call.entity.clone(), call.name.clone()), call.since)),
     );
-    let waiting = instance.locks.values().filter(|lock| lock.granted.is_none());
+    let waiting = instance.rare.locks.values().filter(|lock| lock.granted.is_none());
     reasons.extend(waiting.map(|lock| (Reason::Lock(lock.entities.clone()), lock.since)));
     if let Some((wait, since)) = &instance.wait {
         let mut names = Vec::new();

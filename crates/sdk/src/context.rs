@@ -364,17 +364,17 @@ impl Context {
 
     /// The version it was started with, empty if none.
     pub fn version(&self) -> String {
-        self.state().info.version.clone()
+        self.state().info.given.as_ref().map(|given| given.version.clone()).unwrap_or_default()
     }
 
     /// The tags it was started with.
     pub fn tags(&self) -> Tags {
-        self.state().info.tags.clone()
+        self.state().info.given.as_ref().map(|given| given.tags.clone()).unwrap_or_default()
     }
 
     /// Who started it, if an orchestration did.
     pub fn parent(&self) -> Option<Parent> {
-        self.state().info.parent.as_deref().cloned()
+        self.state().info.given.as_ref().and_then(|given| given.parent.clone())
     }
 
     /// Whether the present step was taken before and is only repeated. `tracing` is silent then; other side effects
@@ -389,7 +389,7 @@ impl Context {
         let checked = codec::encode(status).and_then(check_status);
         let mut state = self.state();
         match checked {
-            Ok(status) => state.custom_status = Some(status),
+            Ok(status) => state.custom_status = Some(Box::new(status)),
             Err(failure) => state.fail(failure),
         }
     }

@@ -23,7 +23,7 @@ use crate::{
     Context,
     compare::{agree, describe_action, describe_event},
     failure::{of_panic, rule},
-    state::{Info, Mode, State},
+    state::{Given, Info, Mode, State},
     wake::Alarm,
 };
 
@@ -63,9 +63,7 @@ impl Execution {
             execution_id: request.execution_id.clone(),
             execution: request.execution,
             name: Arc::clone(name),
-            version: started.version.clone(),
-            tags: started.tags.clone(),
-            parent: started.parent.clone().map(Box::new),
+            given: Given::with(started),
         }));
         let alarm = Arc::new(Alarm::default());
         alarm.ring();
@@ -120,8 +118,8 @@ impl Execution {
             // Timers end with the execution.
             actions.retain(|action| !matches!(action, Action::CancelTimer { .. }));
         }
-        let custom_status = state.custom_status.take();
-        let wait = if ends { None } else { state.new_wait() };
+        let custom_status = state.custom_status.take().map(|status| *status);
+        let wait = (!ends).then(|| state.wait());
         drop(state);
         // The engine records one event for each action.
         self.seen += (events.len() + actions.len()) as u32;

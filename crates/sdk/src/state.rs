@@ -12,7 +12,7 @@ use std::{
 
 use everstep_model::{
     Action, Completion, EventId, ExecutionId, Failure, Guid, InstanceId, Origin, Outcome, Parent,
-    RetryPolicy, Tags, Timestamp, Value, Wait,
+    RetryPolicy, Started, Tags, Timestamp, Value, Wait,
 };
 
 use crate::{
@@ -32,20 +32,19 @@ const GUID_NAMESPACE: Guid = Guid([
 /// The state of one execution between polls.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) info: Box<Info>,
+    pub(crate) info: Info,
     pub(crate) now: Timestamp,
     /// What was decided and is not yet recorded, or not yet found in the history.
     pub(crate) actions: Vec<Action>,
     pub(crate) events: Events,
     /// What the code said of itself in this turn.
-    pub(crate) custom_status: Option<Value>,
+    pub(crate) custom_status: Option<Box<Value>>,
     /// The critical section it is in, or is about to enter.
     pub(crate) section: Option<Box<Section>>,
     /// An end that the code did not return.
     pub(crate) end: Option<Box<Completion>>,
     pub(crate) mode: Mode,
     slots: Slots,
-    reported: Option<Wait>,
     /// Slots and event waits that someone awaits.
     awaited: u32,
     next_id: u32,
@@ -60,9 +59,28 @@ pub(crate) struct Info {
     pub(crate) execution_id: ExecutionId,
     pub(crate) execution: u32,
     pub(crate) name: Arc<str>,
+    /// `None` if there is nothing in it, as in most.
+    pub(crate) given: Option<Box<Given>>,
+}
+
+/// What a starter may give besides an input.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Given {
     pub(crate) version: String,
     pub(crate) tags: Tags,
-    pub(crate) parent: Option<Box<Parent>>,
+    pub(crate) parent: Option<Parent>,
+}
+
+impl Given {
+    /// What a start came with.
+    pub(crate) fn with(started: &Started) -> Option<Box<Self>> {
+        let given = Self {
+            version: started.version.clone(),
+            tags: started.tags.clone(),
+            parent: started.parent.clone(),
+        };
+        (given != Self::default()).then(|| Box::new(given))
+    }
 }
 
 /// What becomes of what the code does.
@@ -79,7 +97,7 @@ pub(crate) enum Mode {
 impl State {
     pub(crate) fn new(info: Info) -> Self {
         Self {
-            info: Box::new(info),
+            info,
             now: Timestamp::EPOCH,
             actions: Vec::new(),
             events: Events::default(),
@@ -88,7 +106,6 @@ impl State {
             end: None,
             mode: Mode::Replaying,
             slots: Slots::default(),
-            reported: None,
             awaited: 0,
             next_id: 0,
             guids: 0,
@@ -306,17 +323,8 @@ impl State {
         self.awaited > 0
     }
 
-    /// What is awaited, if that is not what was last reported. More than a few are told as `Any` of nothing.
-    pub(crate) fn new_wait(&mut self) -> Option<Wait> {
-        let wait = self.wait();
-        if self.reported.as_ref() == Some(&wait) {
-            return None;
-        }
-        self.reported = Some(wait.clone());
-        Some(wait)
-    }
-
-    fn wait(&self) -> Wait {
+    /// What is awaited. More than a few are told as `Any` of nothing.
+    pub(crate) fn wait(&self) -> Wait {
         if self.awaited as usize > WAITS_LISTED || self.slots.len() > 4 * WAITS_LISTED {
             return Wait::Any(Vec::new());
         }

@@ -377,15 +377,15 @@ fn the_custom_status_is_limited() {
 }
 
 #[test]
-fn what_is_awaited_is_told_when_it_changes() {
+fn what_is_awaited_is_told_in_each_turn() {
     let mut script = script(async |ctx: Context, n| {
         let call = ctx.call(A, n);
         let (a, _) = everstep::join((call, ctx.event::<u32>("Go"))).await;
         a
     });
     let both = Wait::Any(vec![Wait::Task(everstep::EventId(0)), Wait::Event("Go".into())]);
-    assert_eq!(script.decide([]).wait, Some(both));
-    assert_eq!(script.decide([raised("Other", "1")]).wait, None);
+    assert_eq!(script.decide([]).wait, Some(both.clone()));
+    assert_eq!(script.decide([raised("Other", "1")]).wait, Some(both));
     assert_eq!(script.decide([task_ok(0, "1")]).wait, Some(Wait::Event("Go".into())));
 }
 

@@ -298,7 +298,8 @@ impl Client {
                 return Err(self.surprise("wait", response));
             }
         }
-        let unhealed = instance.failure.as_ref().is_some_and(|failure| failure.kind == UNHEALED);
+        let unhealed =
+            instance.rare.failure.as_ref().is_some_and(|failure| failure.kind == UNHEALED);
         if self.heals && instance.status == Status::Failed && unhealed {
             self.healed.heal(self.index);
             self.rewind();
@@ -345,18 +346,22 @@ impl Client {
                 .and_then(Value::inline)
                 .is_some_and(|bytes| bytes[..] == *value.to_string().as_bytes()),
             (End::Fails(kind), Status::Failed) => {
-                instance.failure.as_ref().is_some_and(|failure| failure.kind == *kind)
+                instance.rare.failure.as_ref().is_some_and(|failure| failure.kind == *kind)
             }
             _ => false,
         };
         if !fits {
             return Err(format!(
                 "`{}` ended {} with {:?} {:?}, and {:?} was expected",
-                self.root.id, instance.status, instance.output, instance.failure, self.expected.end
+                self.root.id,
+                instance.status,
+                instance.output,
+                instance.rare.failure,
+                self.expected.end
             ));
         }
         let status = self.expected.status.map(|status| status.to_string());
-        let found = instance.custom_status.as_ref().map(|status| format!("{status:?}"));
+        let found = instance.rare.custom_status.as_ref().map(|status| format!("{status:?}"));
         if status != found {
             return Err(format!("`{}` says {found:?} of itself, not {status:?}", self.root.id));
         }

@@ -1187,8 +1187,8 @@ fn instance(row: &Row) -> Result<Instance, Violation> {
     instance.execution = row.execution;
     instance.execution_id = row.execution_id.clone();
     instance.status = row.status;
-    instance.custom_status.clone_from(&row.custom_status);
-    instance.failure.clone_from(&row.failure);
+    instance.rare.custom_status.clone_from(&row.custom_status);
+    instance.rare.failure.clone_from(&row.failure);
     instance.output.clone_from(&row.output);
     Ok(instance)
 }
@@ -1197,11 +1197,11 @@ fn instance(row: &Row) -> Result<Instance, Violation> {
 fn check_empty(instance: &Instance) -> Result<(), Violation> {
     let left = if !instance.inbox.is_empty() {
         format!("messages {:?}", instance.inbox)
-    } else if let Some(owner) = &instance.lock {
+    } else if let Some(owner) = &instance.rare.lock {
         format!("a lock of {owner:?}")
     } else if !instance.tasks.is_empty() {
         format!("open activities {:?}", instance.tasks)
-    } else if let Some(parked) = &instance.parked {
+    } else if let Some(parked) = &instance.rare.parked {
         format!("a parked execution: {}", parked.reason)
     } else {
         return Ok(());

@@ -62,12 +62,12 @@ impl Live {
 
     /// Who holds the entity's lock.
     pub(crate) fn locked_by(&self) -> Option<String> {
-        self.0.lock.as_ref().map(|caller| caller.instance.as_str().to_owned())
+        self.0.rare.lock.as_ref().map(|caller| caller.instance.as_str().to_owned())
     }
 
     /// Why the instance is set aside, if it is.
     pub(crate) fn parked(&self) -> Option<String> {
-        self.0.parked.as_ref().map(|parked| parked.reason.clone())
+        self.0.rare.parked.as_ref().map(|parked| parked.reason.clone())
     }
 
     /// What the orchestration waits for, in words.
@@ -96,11 +96,11 @@ impl Live {
             format!("activity {}", task.name)
         } else if let Some(timer) = live.timers.get(&id) {
             format!("timer {}", timer.fire_at)
-        } else if let Some(child) = live.children.get(&id) {
+        } else if let Some(child) = live.rare.children.get(&id) {
             format!("child {}", child.instance.as_str())
-        } else if let Some(call) = live.calls.get(&id) {
+        } else if let Some(call) = live.rare.calls.get(&id) {
             format!("entity {} {}", call.entity.as_str(), call.name)
-        } else if live.locks.contains_key(&id) {
+        } else if live.rare.locks.contains_key(&id) {
             format!("lock #{}", id.0)
         } else {
             format!("task #{}", id.0)

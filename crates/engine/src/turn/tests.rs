@@ -1,6 +1,8 @@
 //! Turns: what enters them, what is held, what is dropped, and what ends an execution from outside.
 
-use crate::script::run;
+use everstep_model::{Iid, InstanceId, Timestamp, Wait};
+
+use crate::{Decided, Instance, Limits, begin, finish, script::run};
 
 #[test]
 fn the_result_of_an_activity_brings_the_next_turn() {
@@ -809,4 +811,21 @@ fn the_last_256_keys_are_remembered() {
     , EventRaised Go 0 | Running
         dropped: raise Go 1 (its key is known)
     ");
+}
+
+#[test]
+fn a_wait_that_is_known_is_not_recorded_again() {
+    let id = InstanceId::from_stored("order");
+    let mut instance = Instance::new(Iid(1), id, Timestamp::EPOCH);
+    let told = |instance: &Instance, name: &str| {
+        let wait = Some(Wait::Event(name.to_owned()));
+        let decided = Decided { wait, ..Decided::default() };
+        let turn = begin(instance, Timestamp::EPOCH, Vec::new());
+        finish(instance, &Limits::default(), turn, decided, &mut || unreachable!()).commit
+    };
+    let first = told(&instance, "Go");
+    assert_eq!(first.row.wait, Some(Wait::Event("Go".to_owned())));
+    instance.apply(&first);
+    assert_eq!(told(&instance, "Go").row.wait, None);
+    assert_eq!(told(&instance, "Stop").row.wait, Some(Wait::Event("Stop".to_owned())));
 }

@@ -36,7 +36,7 @@ impl Partition {
         let after = Tail::after(known.instance.execution, known.instance.history_len);
         let tail = std::mem::replace(&mut known.tail, after);
         let folded = folded_row(&known.instance, &[&tail]);
-        known.folding.push_back((number, tail));
+        known.folding.push((number, tail));
         Some(folded)
     }
 
@@ -66,7 +66,7 @@ impl Partition {
             for id in ids {
                 let Some(Slot::Known(known)) = self.slots.get_mut(&id) else { continue };
                 let before = known.weight();
-                known.folding.retain(|(fold, _)| *fold > number);
+                known.folded(number);
                 self.weight = (self.weight + known.weight()).saturating_sub(before);
                 if known.is_clean() && known.instance.status.is_terminal() {
                     ended.push((id, known.instance.iid, known.weight()));

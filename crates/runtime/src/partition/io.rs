@@ -185,7 +185,7 @@ impl Seen {
         Self {
             execution_id: instance.execution_id.clone(),
             status: instance.status,
-            custom_status: instance.custom_status.clone(),
+            custom_status: instance.rare.custom_status.clone(),
         }
     }
 }

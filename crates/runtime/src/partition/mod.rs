@@ -41,7 +41,7 @@ pub use io::{
     Dispatch, Effect, HandOver, Input, Name, Output, Request, Response, Seen, Ticket, Unfolded,
 };
 pub(crate) use slot::Known;
-use slot::{Busy, Slot, Waiting};
+use slot::{Asks, Busy, Slot, Waiting};
 pub use strikes::STRIKES;
 pub(crate) use values::REMEDY as LARGE_REMEDY;
 
@@ -668,20 +668,20 @@ impl Partition {
             .iter()
             .map(|(id, timer)| (timer.fire_at, Rings::Timer(execution, *id)))
             .collect();
-        if let Some(due) = instance.scheduled.filter(|_| instance.ready) {
+        if let Some(due) = instance.rare.scheduled.filter(|_| instance.ready) {
             rings.push((due, Rings::Timer(execution, EventId(u32::MAX))));
         }
         if let Some(due) = instance.next_due().filter(|_| id.kind() == Kind::Entity) {
             rings.push((due, Rings::Look));
         }
         let mut waits =
-            (instance.ready && instance.scheduled.is_none()) || !instance.inbox.is_empty();
+            (instance.ready && instance.rare.scheduled.is_none()) || !instance.inbox.is_empty();
         let tasks = if outstanding { strikes::innocent(instance) } else { Vec::new() };
         let dispatches: Vec<_> = tasks.into_iter().filter_map(|key| dispatch(known, key)).collect();
         if outstanding {
             let poisoned = strikes::answers(&known.instance);
             // The code may be another one than when it was parked.
-            let unpark = known.instance.parked.as_ref().map(|_| Body::Unpark);
+            let unpark = known.instance.rare.parked.as_ref().map(|_| Body::Unpark);
             waits |= !poisoned.is_empty() || unpark.is_some();
             known.mail.extend(poisoned.into_iter().chain(unpark).map(local));
         }
@@ -808,7 +808,7 @@ fn dispatch(known: &Known, key: (u32, EventId)) -> Option<Box<Dispatch>> {
         task: key.1,
         execution_id: task.execution_id.clone(),
         attempt: task.attempt,
-        trace: known.instance.trace.clone(),
+        trace: known.instance.rare.trace.clone(),
     };
     Some(Box::new(Dispatch {
         iid: known.instance.iid,

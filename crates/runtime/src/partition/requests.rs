@@ -5,7 +5,8 @@ use everstep_model::{Body, Iid, InstanceId, Message, Purged, Status, stored};
 use everstep_store::{Cursor, Filter, Order, Row};
 
 use super::{
-    Busy, Effect, Known, Output, Partition, Request, Response, Seen, Slot, Ticket, Waiting, local,
+    Asks, Busy, Effect, Known, Output, Partition, Request, Response, Seen, Slot, Ticket, Waiting,
+    local,
 };
 
 impl Partition {
@@ -92,7 +93,7 @@ impl Partition {
         let message = match request {
             Request::Start(_, start) => return self.answer_start(ticket, id, *start),
             Request::Watch(_, seen) if *seen == Seen::of(&known.instance) => {
-                return known.watchers.push(ticket);
+                return known.asking.push((Asks::Change, ticket));
             }
             Request::Get(_) | Request::Watch(..) => {
                 let response = Response::Instance(Box::new(known.instance.clone()));
@@ -102,7 +103,7 @@ impl Partition {
                 let response = Response::Instance(Box::new(known.instance.clone()));
                 return self.reply(ticket, response);
             }
-            Request::Wait(_) => return known.waiters.push(ticket),
+            Request::Wait(_) => return known.asking.push((Asks::End, ticket)),
             Request::History(_) => return self.answer_history(ticket, id),
             Request::Why(_) => {
                 let facts = crate::why::Facts::of(known, &*self.code);
@@ -117,7 +118,7 @@ impl Partition {
             Request::PurgeEmpty(_) => return self.answer_purge(ticket, id, true),
             Request::Rewind(_, reason) if status == Status::Failed => {
                 // Answered when the execution runs again: its history may have to be read first.
-                known.rewinding.push(ticket);
+                known.asking.push((Asks::Rewind, ticket));
                 known.mail.push_back(local(Body::Rewind { reason, start: None }));
                 self.building.touched.push(id.clone());
                 return self.enqueue(id);
@@ -277,12 +278,7 @@ impl Partition {
         if let Some(Slot::Known(known)) = self.slots.remove(id) {
             self.weight = self.weight.saturating_sub(known.weight());
             self.count(super::turns::status_of(&known), -1);
-            known
-                .waiters
-                .iter()
-                .chain(&known.watchers)
-                .chain(&known.rewinding)
-                .for_each(|ticket| self.reply(*ticket, Response::NotFound));
+            known.asking.iter().for_each(|(_, ticket)| self.reply(*ticket, Response::NotFound));
             if let Busy::Remote(_) = known.busy {
                 tracing::debug!(instance = %id, "purged while a worker had its turn");
             }
@@ -297,8 +293,7 @@ impl Partition {
     pub(super) fn forget_ticket(&mut self, id: &InstanceId, ticket: Ticket) {
         match self.slots.get_mut(id) {
             Some(Slot::Known(known)) => {
-                known.waiters.retain(|waiter| *waiter != ticket);
-                known.watchers.retain(|watcher| *watcher != ticket);
+                known.asking.retain(|(asks, of)| *asks == Asks::Rewind || *of != ticket);
             }
             Some(Slot::Loading(waiting)) => waiting
                 .retain(|waiting| !matches!(waiting, Waiting::Request(of, _) if *of == ticket)),

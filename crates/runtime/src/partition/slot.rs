@@ -45,19 +45,15 @@ pub(crate) struct Known {
     /// Events that the tables do not have.
     pub(crate) tail: Tail,
     /// Tails that are being folded, by the number of the fold.
-    pub(crate) folding: VecDeque<(u64, Tail)>,
+    pub(crate) folding: Vec<(u64, Tail)>,
     /// Changed since the last fold.
     pub(crate) dirty: bool,
     /// How many events of the execution the worker has seen.
     pub(crate) seen: u32,
     /// Events that it has not seen.
     pub(crate) unseen: Vec<Event>,
-    /// Who waits for the end.
-    pub(crate) waiters: Vec<Ticket>,
-    /// Who waits for any change that can be seen.
-    pub(crate) watchers: Vec<Ticket>,
-    /// Who asked for a rewind that has not begun.
-    pub(crate) rewinding: Vec<Ticket>,
+    /// Who waits for what.
+    pub(crate) asking: Vec<(Asks, Ticket)>,
     /// What keeps it from taking turns.
     pub(crate) busy: Busy,
     /// The time of the last turn that is asked for again; the next turn's is later, since its time names it.
@@ -68,6 +64,17 @@ pub(crate) struct Known {
     pub(crate) counted: bool,
     /// When it was last used, in turns of the partition.
     pub(crate) used: u64,
+}
+
+/// What a client who asked waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// The end.
+    End,
+    /// Any change that can be seen.
+    Change,
+    /// The beginning of a rewind.
+    Rewind,
 }
 
 /// What keeps an instance from taking turns.
@@ -128,16 +135,28 @@ impl Known {
             instance,
             mail: VecDeque::new(),
             queued: false,
-            folding: VecDeque::new(),
+            folding: Vec::new(),
             dirty: false,
             unseen: Vec::new(),
-            waiters: Vec::new(),
-            watchers: Vec::new(),
-            rewinding: Vec::new(),
+            asking: Vec::new(),
             busy: Busy::No,
             lost: Timestamp::EPOCH,
             used: 0,
         }
+    }
+
+    /// Takes out all who wait for the same.
+    pub(crate) fn take_asking(&mut self, asks: Asks) -> Vec<Ticket> {
+        let (taken, left): (Vec<_>, _) =
+            std::mem::take(&mut self.asking).into_iter().partition(|(of, _)| *of == asks);
+        self.asking = left;
+        taken.into_iter().map(|(_, ticket)| ticket).collect()
+    }
+
+    /// A fold is in the tables: what it and earlier ones held may go.
+    pub(crate) fn folded(&mut self, number: u64) {
+        self.folding.retain(|(fold, _)| *fold > number);
+        self.folding.shrink_to_fit();
     }
 
     /// Makes a commit part of the instance; `events` are those of the commit, encoded.
@@ -184,9 +203,7 @@ impl Known {
             && !self.queued
             && self.folding.is_empty()
             && self.mail.is_empty()
-            && self.waiters.is_empty()
-            && self.watchers.is_empty()
-            && self.rewinding.is_empty()
+            && self.asking.is_empty()
             && matches!(self.busy, Busy::No | Busy::NoCode)
     }
 

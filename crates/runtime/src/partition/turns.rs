@@ -13,7 +13,7 @@ use everstep_worker::{
 };
 
 use super::{
-    Audience, Busy, Effect, Known, Output, Partition, Response, Rings, Seen, Slot, dispatch,
+    Asks, Audience, Busy, Effect, Known, Output, Partition, Response, Rings, Seen, Slot, dispatch,
     values::measured_answer,
 };
 use crate::lifecycle::Turned;
@@ -252,7 +252,7 @@ impl Partition {
                 known.busy = Busy::No;
                 again.push(id.clone());
             }
-            if known.instance.parked.as_ref().is_some_and(|parked| parked.code != code) {
+            if known.instance.rare.parked.as_ref().is_some_and(|parked| parked.code != code) {
                 known.mail.push_back(super::local(Body::Unpark));
                 again.push(id.clone());
             }
@@ -312,7 +312,7 @@ impl Partition {
                 // Calls that the rewind opened again are handed out as after a start.
                 let tickets = self.known(id).map(|known| {
                     known.looked = false;
-                    std::mem::take(&mut known.rewinding)
+                    known.take_asking(Asks::Rewind)
                 });
                 for ticket in tickets.into_iter().flatten() {
                     self.reply(ticket, Response::Accepted);
@@ -356,7 +356,7 @@ impl Partition {
         let reply = if turn.operations.is_empty() { None } else { Some(batch(known, &turn)) };
         let answer = match reply {
             Some(batch) => answer(self.turns.entity(&batch)),
-            None => idle(self.known(id).and_then(|known| known.instance.state.clone())),
+            None => idle(self.known(id).and_then(|known| known.instance.rare.state.clone())),
         };
         self.finish_entity(id, turn, answer);
     }
@@ -372,7 +372,7 @@ impl Partition {
         let now = present(wall, &known.instance, &incoming);
         let turn = begin_entity(&known.instance, &limits, now, incoming);
         if turn.operations.is_empty() {
-            let answer = idle(known.instance.state.clone());
+            let answer = idle(known.instance.rare.state.clone());
             self.finish_entity(id, turn, answer);
             return;
         }
@@ -444,7 +444,8 @@ impl Partition {
         stored::put_commit_entry(&mut self.building.entries, &commit, &events);
         let before = status_of(known);
         let weight = known.weight();
-        let seen = (!known.watchers.is_empty()).then(|| Seen::of(&known.instance));
+        let watched = known.asking.iter().any(|(asks, _)| *asks == Asks::Change);
+        let seen = watched.then(|| Seen::of(&known.instance));
         known.record(&commit, &events);
         known.unseen = unseen.unwrap_or_else(|| std::mem::take(&mut known.unseen));
         self.weight = (self.weight + known.weight()).saturating_sub(weight);
@@ -471,7 +472,7 @@ impl Partition {
         if *seen == Seen::of(&known.instance) {
             return;
         }
-        let (instance, watchers) = (known.instance.clone(), std::mem::take(&mut known.watchers));
+        let (instance, watchers) = (known.instance.clone(), known.take_asking(Asks::Change));
         for watcher in watchers {
             self.reply(watcher, Response::Instance(Box::new(instance.clone())));
         }
@@ -537,7 +538,7 @@ impl Partition {
     fn ended(&mut self, id: &InstanceId) {
         let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
         known.unseen = Vec::new();
-        let (iid, waiters) = (known.instance.iid, std::mem::take(&mut known.waiters));
+        let (iid, waiters) = (known.instance.iid, known.take_asking(Asks::End));
         let answers: Vec<_> = waiters
             .iter()
             .map(|ticket| (*ticket, Response::Instance(Box::new(known.instance.clone()))))
@@ -609,7 +610,7 @@ fn batch(known: &Known, turn: &EntityTurn) -> EntityBatch {
     };
     EntityBatch {
         entity: known.instance.id.clone(),
-        state: known.instance.state.clone(),
+        state: known.instance.rare.state.clone(),
         operations: turn.operations.iter().map(|(_, operation)| call(operation)).collect(),
         now: turn.now,
     }

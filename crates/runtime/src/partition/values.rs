@@ -55,7 +55,7 @@ pub(super) fn measured_answer(
     let limit = limits.value_bytes;
     let state = answer.state.as_ref().map_or(0, Value::len);
     let sent = answer.sends.iter().map(send_bytes).max().unwrap_or(0);
-    let whole = if state > limit && answer.state != instance.state {
+    let whole = if state > limit && answer.state != instance.rare.state {
         Some((format!("the operations of `{}` made its state grow to", instance.id), state))
     } else {
         (sent > limit).then(|| (format!("the operations of `{}` sent", instance.id), sent))
@@ -63,7 +63,7 @@ pub(super) fn measured_answer(
     if let Some((what, bytes)) = whole {
         let failed = too_large(&what, bytes, limit);
         answer.results.iter_mut().for_each(|result| *result = failed.clone());
-        answer.state.clone_from(&instance.state);
+        answer.state.clone_from(&instance.rare.state);
         answer.sends.clear();
         return answer;
     }

@@ -475,7 +475,7 @@ impl TestHub {
             let Response::Instance(instance) = ended else { return Err(Error::NotFound(id)) };
             if instance.status.is_terminal() {
                 let output = instance.output.unwrap_or_else(Value::empty);
-                return self.ended(&id, instance.status, output, instance.failure);
+                return self.ended(&id, instance.status, output, instance.rare.failure.clone());
             }
             match self.life.next_alarm() {
                 Some(at) => self.move_to(at),
@@ -519,7 +519,7 @@ impl TestHub {
         id: &InstanceId,
     ) -> Result<Option<T>, Error> {
         match self.read(id, &Request::Get(id.clone())) {
-            Response::Instance(instance) => self.decoded(id, instance.custom_status),
+            Response::Instance(instance) => self.decoded(id, instance.rare.custom_status.clone()),
             _ => Err(Error::NotFound(id.clone())),
         }
     }
@@ -528,7 +528,7 @@ impl TestHub {
     pub fn entity<E: Entity>(&mut self, key: &str) -> Result<Option<E>, Error> {
         let id = entity_id::<E>(key)?;
         match self.read(&id, &Request::Get(id.clone())) {
-            Response::Instance(instance) => self.decoded(&id, instance.state),
+            Response::Instance(instance) => self.decoded(&id, instance.rare.state.clone()),
             _ => Ok(None),
         }
     }
