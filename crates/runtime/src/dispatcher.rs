@@ -4,7 +4,8 @@
 //! K2  A function at its limit does not hold up others.
 //! K3  A call of an unknown function waits until code registers it.
 //! K4  A function that is to keep a pace lines up again when it has a token. Whoever owns the dispatcher wakes it then.
-//! K5  Of the calls with strikes one runs at a time, so that the guilty one is found out. They hold up nobody else.
+//! K5  Of the calls with strikes one runs at a time, those with the fewest first: the innocent clear themselves before
+//!     the guilty one runs again. They hold up nobody else.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -32,7 +33,7 @@ pub(crate) struct Dispatcher {
     turns: VecDeque<Name>,
     queued: HashSet<Key>,
     active: HashMap<Key, Name>,
-    /// Calls with strikes.
+    /// Calls with strikes, the fewest first.
     suspects: VecDeque<Box<Dispatch>>,
     /// The one of them that runs.
     suspect: Option<Key>,
@@ -102,7 +103,8 @@ impl Dispatcher {
             .entry(name.clone())
             .or_insert_with(|| Function::default().bounded(bounds(&name)));
         if dispatch.strikes > 0 {
-            self.suspects.push_back(dispatch);
+            let behind = self.suspects.partition_point(|other| other.strikes <= dispatch.strikes);
+            self.suspects.insert(behind, dispatch);
             return;
         }
         function.queue.push_back(dispatch);
@@ -335,6 +337,21 @@ mod tests {
         dispatcher.ended((Iid(1), 1, EventId(0)));
         assert_eq!(drain(&mut dispatcher), [1]);
         assert_eq!(dispatcher.place((Iid(1), 1, EventId(2))), Place::Queued);
+    }
+
+    #[test]
+    fn the_suspect_with_the_fewest_strikes_runs_first() {
+        let mut dispatcher = Dispatcher::new(10);
+        for (task, strikes) in [(0, 2), (1, 1), (2, 2), (3, 1)] {
+            let suspect = Box::new(Dispatch { strikes, ..*call("a", task) });
+            dispatcher.queue(suspect, |_| at_most(9));
+        }
+        let mut order = Vec::new();
+        while let [task] = drain(&mut dispatcher)[..] {
+            order.push(task);
+            dispatcher.ended((Iid(1), 1, EventId(task)));
+        }
+        assert_eq!(order, [1, 3, 0, 2]);
     }
 
     #[test]

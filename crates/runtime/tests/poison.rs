@@ -150,7 +150,7 @@ async fn child() {
     let (Ok(folder), Ok(role)) = (std::env::var(FOLDER), std::env::var(ROLE)) else { return };
     let folder = PathBuf::from(folder);
     let running = Arc::new(AtomicUsize::new(0));
-    let host = host(&folder, running.clone());
+    let host = host(&folder, &role, running.clone());
     let client = host.client();
     let name = if role == "guilty" { "guilty" } else { "hangs" };
     let id = InstanceId::parse(name).unwrap();
@@ -171,19 +171,28 @@ async fn child() {
         if role == "crashes" {
             std::process::abort();
         }
+        if role == "is killed while it stops" {
+            let running = folder.join("running");
+            let noted = fs::read(&running).unwrap().len();
+            tokio::spawn(host.stop());
+            while fs::read(&running).unwrap().len() == noted {
+                tokio::task::yield_now().await;
+            }
+            std::process::abort();
+        }
         client.why(&id).await.unwrap().reasons[0].0.to_string()
     };
     fs::write(folder.join("result"), text).unwrap();
     host.stop().await.unwrap();
 }
 
-fn host(folder: &Path, running: Arc<AtomicUsize>) -> Host<Embedded> {
+fn host(folder: &Path, role: &str, running: Arc<AtomicUsize>) -> Host<Embedded> {
     let hub = HubOptions::new("poison", 2);
     let store =
         open_embedded(folder, &hub, LoggedOptions::default()).expect("nobody else has it open");
     let options = Options {
         activities: AT_ONCE,
-        drain: Duration::ZERO,
+        drain: if role.starts_with("is killed") { Duration::from_mins(10) } else { Duration::ZERO },
         running_file: Some(folder.join("running")),
         ..Options::default()
     };
@@ -227,6 +236,9 @@ fn an_unclean_end_gives_a_strike_and_a_clean_stop_none() {
     assert_eq!(calm, "activity `hangs` (call 0, attempt 1) is running");
     let after_stop = run(folder.path(), "looks").expect("nothing takes it down");
     assert_eq!(after_stop, calm);
+    assert_eq!(run(folder.path(), "is killed while it stops"), None);
+    let after_kill = run(folder.path(), "looks").expect("nothing takes it down");
+    assert_eq!(after_kill, calm);
     assert_eq!(run(folder.path(), "crashes"), None);
     let struck = run(folder.path(), "looks").expect("nothing takes it down");
     assert_eq!(

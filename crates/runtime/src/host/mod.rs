@@ -394,6 +394,7 @@ impl<S: Store> Host<S> {
 
     /// Stops: refuses new work, waits for running activities, folds, and closes the store.
     pub async fn stop(mut self) -> Result<(), StoreError> {
+        self.shared.noted.iter().for_each(Running::close);
         self.shared.stopping.store(true, Ordering::Relaxed);
         let until = tokio::time::Instant::now() + self.shared.options.drain;
         while self.shared.running.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < until

@@ -8,7 +8,8 @@
 //!     after a loss of power the boot id is another one, and the notes mean nothing.
 //! R2  One write per batch of calls. An ended call stays noted until the next batch; it matters to nobody, for its
 //!     answer closes it. Only a call with strikes is crossed out as soon as it ends.
-//! R3  A host that ends in an orderly way leaves a file that says so, whatever still runs then.
+//! R3  A host that is told to stop says so in the file at once, whatever still runs: who kills it because it takes its
+//!     time blames nobody.
 //! R4  No state of this file is an error: what cannot be read or written costs strikes and nothing else.
 //!
 //! Absent on purpose: turns of orchestrators and operations of entities. They are too short and too many for a note
@@ -58,7 +59,7 @@ pub(super) enum CrossOut {
 #[derive(Debug)]
 struct Notes {
     path: PathBuf,
-    /// `None` once the host has ended or a write has failed.
+    /// `None` once the host stops or a write has failed.
     file: Option<File>,
     /// The slots as the file should have them.
     slots: Vec<u8>,
@@ -119,7 +120,7 @@ impl Running {
         }
     }
 
-    /// The host ends: nothing that runs from here on is blamed for anything.
+    /// The host stops: nothing that runs from here on is blamed for anything.
     pub(super) fn close(&self) {
         let mut notes = lock(&self.notes);
         if let Err(error) = notes.finish() {
