@@ -45,6 +45,12 @@ enum Command {
     },
     /// Kills a process under load again and again and checks what it had acknowledged.
     Torture(torture::Options),
+    /// The process that opens a store and says what that took.
+    #[command(hide = true)]
+    Open {
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// The process that is killed.
     #[command(hide = true)]
     Victim(torture::VictimOptions),
@@ -66,6 +72,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             let size = if quick { bench::Size::Quick } else { bench::Size::Full };
             bench::run(&bench::Options { size, runs, json, only, dir })
         }
+        Command::Open { dir } => workloads::open(&dir),
         Command::Torture(options) => torture::run(&options),
         Command::Victim(options) => torture::victim(&options),
     }

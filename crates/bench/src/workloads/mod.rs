@@ -5,6 +5,7 @@
 
 mod bed;
 mod load;
+mod opening;
 mod orchestrations;
 mod raw;
 mod stores;
@@ -20,12 +21,15 @@ pub(crate) fn all() -> Vec<Box<dyn Workload>> {
         Box::new(orchestrations::Fans),
         Box::new(orchestrations::Latency),
         Box::new(stores::Waiting),
-        Box::new(stores::Opening),
+        Box::new(opening::Opening),
         Box::new(stores::Entities),
         Box::new(stores::Lists),
         Box::new(stores::Recovery),
     ]
 }
+
+/// What W6 has another process do.
+pub(crate) use opening::open;
 
 /// What the kill loop's victim does.
 pub(crate) const LOAD: Load = load::load;

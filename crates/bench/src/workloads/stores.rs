@@ -1,4 +1,4 @@
-//! W5 to W9: what waiting costs, opening, entities, lists and purges, recovery.
+//! W5 and W7 to W9: what waiting costs, entities, lists and purges, recovery.
 
 use std::{
     path::Path,
@@ -67,45 +67,13 @@ impl Workload for Waiting {
 }
 
 /// Makes a store of many finished instances.
-fn finish_many(folder: &Path, count: u32) -> anyhow::Result<()> {
+pub(super) fn finish_many(folder: &Path, count: u32) -> anyhow::Result<()> {
     let bed = Bed::open(folder)?;
     bed.run_many(EMPTY.name(), count, 7)?;
     bed.close()
 }
 
-/// Opening an empty store, and one with many finished instances.
-pub(crate) struct Opening;
-
-impl Workload for Opening {
-    fn name(&self) -> &'static str {
-        "W6"
-    }
-
-    fn run(&self, context: &Context<'_>) -> anyhow::Result<Vec<Sample>> {
-        let mut samples = Vec::new();
-        let (empty, full) = (context.folder.join("empty"), context.folder.join("full"));
-        std::fs::create_dir_all(&empty)?;
-        std::fs::create_dir_all(&full)?;
-        let began = Instant::now();
-        let bed = Bed::open(&empty)?;
-        samples.push(Sample::new("empty", "ready", "ms", millis(began.elapsed())));
-        samples.push(Sample::new("empty", "rss", "MiB", mebibytes(Memory::read()?.resident)));
-        bed.close()?;
-        let count = finished(context.size);
-        finish_many(&full, count)?;
-        let began = Instant::now();
-        let bed = Bed::open(&full)?;
-        bed.block_on(
-            bed.client().get(&InstanceId::orchestration(&format!("{}-0", EMPTY.name()))?),
-        )?;
-        samples.push(Sample::new(count.to_string(), "ready", "ms", millis(began.elapsed())));
-        bed.close()?;
-        check_completed(&full, EMPTY.name(), u64::from(count))?;
-        Ok(samples)
-    }
-}
-
-fn finished(size: Size) -> u32 {
+pub(super) fn finished(size: Size) -> u32 {
     match size {
         Size::Quick => 20_000,
         Size::Full => 1_000_000,
@@ -189,28 +157,53 @@ impl Workload for Lists {
         })?;
         pages.sort_by(f64::total_cmp);
         let purged = u64::from(count / 10);
-        let before = latency(&bed, "before")?;
-        let began = Instant::now();
+        let before = latency(&bed, "before", |done| done == LATENCIES)?;
         let oldest = Filter { id_prefix: Some(format!("{}-1", EMPTY.name())), ..filter.clone() };
-        let done = bed.block_on(bed.client().bulk(&oldest, &Bulk::Purge))?;
-        let took = began.elapsed().as_secs_f64();
-        let beside = latency(&bed, "beside")?;
-        bed.fold()?;
+        let purge = || -> anyhow::Result<_> {
+            let began = Instant::now();
+            let done = bed.block_on(bed.client().bulk(&oldest, &Bulk::Purge))?;
+            let answered = began.elapsed().as_secs_f64();
+            bed.fold()?;
+            Ok((done, answered, began.elapsed().as_secs_f64()))
+        };
+        let (purging, beside) = std::thread::scope(|scope| {
+            let purging = scope.spawn(purge);
+            let beside = latency(&bed, "beside", |_| purging.is_finished());
+            (purging.join(), beside)
+        });
+        let (done, answered, gone) =
+            purging.map_err(|_| anyhow::anyhow!("the purge panicked"))??;
+        let beside = beside?;
         bed.close()?;
         check_completed(context.folder, EMPTY.name(), u64::from(count) - done)?;
         ensure!(done >= purged, "only {done} were purged");
         Ok(vec![
             Sample::new(count.to_string(), "page of 100", "ms", quantile(&pages, 500)),
-            Sample::new(done.to_string(), "purge", "s", took),
-            Sample::new("beside a purge", "p99", "ratio", beside / before),
+            Sample::new(done.to_string(), "purge", "s", answered),
+            Sample::new(done.to_string(), "gone from the tables", "s", gone),
+            Sample::new("alone", "p50", "ms", before.p50),
+            Sample::new("alone", "p99", "ms", before.p99),
+            Sample::new("beside a purge", "p50", "ms", beside.p50),
+            Sample::new("beside a purge", "p99", "ms", beside.p99),
+            Sample::new("beside a purge", "p99", "ratio", beside.p99 / before.p99),
         ])
     }
 }
 
-/// The p99 of a hundred small orchestrations, one after the other.
-fn latency(bed: &Bed, prefix: &str) -> anyhow::Result<f64> {
+/// Orchestrations whose time is taken when nothing else goes on.
+const LATENCIES: usize = 500;
+
+/// From start to completion, in milliseconds.
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
+/// Times of small orchestrations, one after the other, until it is enough.
+fn latency(bed: &Bed, prefix: &str, enough: impl Fn(usize) -> bool) -> anyhow::Result<Latency> {
     let mut took = Vec::new();
-    for number in 0..100 {
+    while took.is_empty() || !enough(took.len()) {
+        let number = took.len();
         let began = Instant::now();
         bed.block_on(async {
             let id =
@@ -222,7 +215,7 @@ fn latency(bed: &Bed, prefix: &str) -> anyhow::Result<f64> {
         took.push(millis(began.elapsed()));
     }
     took.sort_by(f64::total_cmp);
-    Ok(quantile(&took, 990))
+    Ok(Latency { p50: quantile(&took, 500), p99: quantile(&took, 990) })
 }
 
 /// Opening a store whose log was not folded.
@@ -262,7 +255,7 @@ impl Workload for Recovery {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "what a machine holds is far below 2^52 bytes")]
-fn mebibytes(bytes: u64) -> f64 {
+pub(super) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
@@ -277,6 +270,6 @@ fn log_bytes(folder: &Path) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(super) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
