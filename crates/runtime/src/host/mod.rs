@@ -159,6 +159,8 @@ pub(crate) struct Shared<S: Store> {
     blocked: Vec<AtomicBool>,
     /// Effects of groups that are not durable, per partition.
     effects: Vec<Mutex<Unreleased>>,
+    /// Rows that are to be read, per partition.
+    wanted: Vec<Mutex<reader::Wanted>>,
     replies: Vec<Mutex<HashMap<Ticket, oneshot::Sender<Response>>>>,
     tickets: AtomicU64,
     /// Requests without an answer, per partition.
@@ -304,6 +306,7 @@ impl<S: Store> Host<S> {
             durable: (0..count).map(|_| AtomicU64::new(0)).collect(),
             blocked: (0..threads).map(|_| AtomicBool::new(false)).collect(),
             effects: (0..count).map(|_| Mutex::default()).collect(),
+            wanted: (0..count).map(|_| Mutex::default()).collect(),
             replies: (0..count).map(|_| Mutex::default()).collect(),
             tickets: AtomicU64::new(0),
             pending: (0..count).map(|_| AtomicUsize::new(0)).collect(),

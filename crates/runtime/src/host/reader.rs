@@ -1,11 +1,14 @@
 //! Reading for partitions, away from their threads.
+//!
+//! G1  For each partition one read of rows goes on at a time; it takes all ids that came meanwhile. So a burst of unknown
+//!     ids costs a few large reads, and never more connections to the tables than there are partitions.
 
 use std::{sync::Arc, time::Duration};
 
 use everstep_model::{Event, Iid, InstanceId, PartitionId, stored};
 use everstep_store::{BoxError, Due, Error as StoreError, Store, Tables, Wake, chunk};
 
-use super::Shared;
+use super::{Shared, lock};
 use crate::partition::Input;
 
 /// Rows that are woken at once.
@@ -15,19 +18,41 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Bytes of history read at once.
 const HISTORY_BYTES: usize = 4 << 20;
 
+/// Rows that a partition wants.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    ids: Vec<InstanceId>,
+    /// Somebody reads, and looks here again afterwards.
+    reading: bool,
+}
+
 /// Reads rows and gives them to the partition; a store that is unavailable is asked again.
 pub(super) fn load<S: Store>(
     shared: &Arc<Shared<S>>,
     partition: PartitionId,
     ids: Vec<InstanceId>,
 ) {
-    let shared = shared.clone();
-    shared.runtime.clone().spawn_blocking(move || {
-        let rows = persistently(&shared, || shared.store.tables().find(&ids));
-        if let Some(rows) = rows {
-            shared.send(partition, Input::Loaded(ids.into_iter().zip(rows).collect()));
+    let mut wanted = lock(&shared.wanted[usize::from(partition.0)]);
+    wanted.ids.extend(ids);
+    if !std::mem::replace(&mut wanted.reading, true) {
+        let shared = shared.clone();
+        shared.runtime.clone().spawn_blocking(move || read_wanted(&shared, partition));
+    }
+}
+
+fn read_wanted<S: Store>(shared: &Arc<Shared<S>>, partition: PartitionId) {
+    loop {
+        let ids = {
+            let mut wanted = lock(&shared.wanted[usize::from(partition.0)]);
+            wanted.reading = !wanted.ids.is_empty();
+            std::mem::take(&mut wanted.ids)
+        };
+        if ids.is_empty() {
+            return;
         }
-    });
+        let Some(rows) = persistently(shared, || shared.store.tables().find(&ids)) else { return };
+        shared.send(partition, Input::Loaded(ids.into_iter().zip(rows).collect()));
+    }
 }
 
 /// Reads what is folded of a history, with all its values.

@@ -41,7 +41,7 @@ pub use at_rest::connect_at_rest;
 pub(crate) use at_rest::wal_of;
 
 /// How many idle connections for reading are kept.
-const READERS_KEPT: usize = 4;
+const READERS_KEPT: usize = 8;
 
 /// How many statements a connection keeps compiled.
 const STATEMENTS_KEPT: usize = 64;
