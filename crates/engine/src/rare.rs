@@ -124,6 +124,12 @@ impl From<Rarely> for Rare {
 mod tests {
     use super::*;
 
+    /// A hub holds hundreds of thousands of them; what most do not need belongs out of line.
+    #[test]
+    fn an_instance_is_small() {
+        assert!(size_of::<crate::Instance>() <= 344);
+    }
+
     #[test]
     fn absent_and_empty_are_the_same_and_empty_takes_no_memory() {
         let mut rarely = Rarely::default();
