@@ -2,12 +2,12 @@
 //!
 //! An instance stands in the model under up to three keys: that it exists, that its event was raised, what it returned.
 
-use std::{path::Path, sync::Arc, thread};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use everstep::OrchestratorHandle as _;
 use everstep_model::{Event, InstanceId, Kind, Status, Value};
-use everstep_runtime::{Bulk, Options, Raised, View};
+use everstep_runtime::{Bulk, ClientError, Options, Raised, View};
 use everstep_store::{Cursor, Filter, Order};
 
 use super::bed::{APPROVAL, Bed, SEQUENCE};
@@ -76,6 +76,18 @@ fn work(bed: &Arc<Bed>, round: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Starts an instance. A host whose folds are behind the load says so, and is asked again.
+fn start(bed: &Bed, name: &'static str, id: &str, input: u32) -> anyhow::Result<InstanceId> {
+    loop {
+        match bed.block_on(Bed::start(bed.client().clone(), name, id.to_owned(), input)) {
+            Err(error) if matches!(error.downcast_ref(), Some(ClientError::Busy)) => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            answer => return answer,
+        }
+    }
+}
+
 fn done(key: String, value: &str) {
     say(&Word::Done { key, value: value.to_owned() });
 }
@@ -87,12 +99,8 @@ fn sequences(bed: &Bed, round: u32) -> anyhow::Result<()> {
         let mut ids = Vec::new();
         for number in 0..BATCH {
             say(&Word::Enters(Phase::Flush));
-            let id = bed.block_on(Bed::start(
-                bed.client().clone(),
-                SEQUENCE.name(),
-                format!("{prefix}{}-{number}", number % 2),
-                number % 4,
-            ))?;
+            let id = format!("{prefix}{}-{number}", number % 2);
+            let id = start(bed, SEQUENCE.name(), &id, number % 4)?;
             say(&Word::Leaves(Phase::Flush));
             done(format!("id:{id}"), "there");
             ids.push((id, number % 4));
@@ -127,7 +135,7 @@ fn purge<'a>(
 fn approvals(bed: &Bed, round: u32) -> anyhow::Result<()> {
     for number in 0.. {
         let id = format!("a-{round}-{number}");
-        let id = bed.block_on(Bed::start(bed.client().clone(), APPROVAL.name(), id, 0))?;
+        let id = start(bed, APPROVAL.name(), &id, 0)?;
         done(format!("id:{id}"), "there");
         if number % 2 == 0 {
             let event =
@@ -165,6 +173,6 @@ fn folds(bed: &Bed, _: u32) -> anyhow::Result<()> {
         say(&Word::Enters(Phase::Fold));
         bed.fold()?;
         say(&Word::Leaves(Phase::Fold));
-        thread::sleep(std::time::Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
 }
