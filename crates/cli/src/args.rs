@@ -31,7 +31,7 @@ pub(crate) enum Command {
     #[command(hide = true, after_long_help = "Example:\n  everstep host start")]
     Host(HostCommand),
     /// Make a new app, in a folder of its name
-    #[command(after_long_help = "Example:\n  everstep new rust shop")]
+    #[command(after_long_help = "Example:\n  everstep new rust shop\n  everstep new python shop")]
     New(New),
     /// Make a new app in a folder that is there, or in this one
     #[command(after_long_help = "Example:\n  everstep init . --worker-runtime rust")]
@@ -320,7 +320,7 @@ pub(crate) enum HostVerb {
 /// `everstep new`
 #[derive(Debug, Args)]
 pub(crate) struct New {
-    /// The language; rust is the one there is
+    /// The language: rust or python
     #[arg(value_name = "LANGUAGE")]
     pub(crate) language: Option<String>,
     /// The name of the app and of its folder
@@ -356,7 +356,7 @@ pub(crate) struct Init {
     /// The folder [default: this one]
     #[arg(value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
-    /// The language; rust is the one there is
+    /// The language: rust or python
     #[arg(long, value_name = "LANGUAGE")]
     pub(crate) worker_runtime: Option<String>,
     /// A checkout of Everstep that the app is to be built with

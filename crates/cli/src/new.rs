@@ -1,7 +1,8 @@
 //! `new` and `init`: a new app from the template.
 //!
 //! N1  A file that is there is never written over.
-//! N2  What is written builds and passes its tests as it stands, given that cargo finds Everstep.
+//! N2  What is written builds and passes its tests as it stands, given that cargo finds Everstep, or pip the packages of
+//!     Azure Functions. An app in Python runs under the original's `func start` as well.
 
 use std::{
     fs,
@@ -25,6 +26,17 @@ const RUST: [(&str, &str); 8] = [
     (".gitignore", include_str!("../templates/rust/gitignore.in")),
     ("README.md", include_str!("../templates/rust/README.md")),
 ];
+/// The files of an app in Python.
+const PYTHON: [(&str, &str); 8] = [
+    ("function_app.py", include_str!("../templates/python/function_app.py")),
+    ("test_order.py", include_str!("../templates/python/test_order.py")),
+    ("requirements.txt", include_str!("../templates/python/requirements.txt")),
+    ("host.json", include_str!("../templates/python/host.json")),
+    ("local.settings.json", include_str!("../templates/python/local.settings.json")),
+    (".funcignore", include_str!("../templates/python/funcignore.in")),
+    (".gitignore", include_str!("../templates/python/gitignore.in")),
+    ("README.md", include_str!("../templates/python/README.md")),
+];
 /// What stands for the name of the package, and for that of its library.
 const NAME: &str = "app-name";
 const LIBRARY: &str = "app_name";
@@ -35,18 +47,20 @@ const WORKSPACE: &str = "# workspace\n";
 pub(crate) fn new(new: &New, console: &mut Console) -> Result<(), Fault> {
     refuse_func_templates(&new.func)?;
     let (Some(language), Some(name)) = (&new.language, &new.app_name) else {
-        return Err(Fault::usage("name a language and the app").remedy("everstep new rust NAME"));
+        return Err(Fault::usage("name a language and the app")
+            .remedy("everstep new rust NAME, or everstep new python NAME"));
     };
-    refuse_other_languages(language, "everstep new rust NAME")?;
-    make(Path::new(name), name, new.everstep_path.as_deref(), console)
+    let language = Language::named(language, "everstep new LANGUAGE NAME")?;
+    make(language, Path::new(name), name, new.everstep_path.as_deref(), console)
 }
 
 /// `everstep init`
 pub(crate) fn init(init: &Init, console: &mut Console) -> Result<(), Fault> {
     let Some(language) = &init.worker_runtime else {
-        return Err(Fault::usage("name a language").remedy("everstep init --worker-runtime rust"));
+        return Err(Fault::usage("name a language")
+            .remedy("everstep init --worker-runtime rust, or --worker-runtime python"));
     };
-    refuse_other_languages(language, "everstep init --worker-runtime rust")?;
+    let language = Language::named(language, "everstep init --worker-runtime LANGUAGE")?;
     for flag in unused(init) {
         console.note(&format!("{flag} is accepted and has no effect here"));
     }
@@ -54,41 +68,56 @@ pub(crate) fn init(init: &Init, console: &mut Console) -> Result<(), Fault> {
     let absolute = std::path::absolute(&folder)
         .map_err(|error| Fault::file("cannot find", &folder, &error))?;
     let name = absolute.file_name().and_then(|name| name.to_str()).unwrap_or("app").to_lowercase();
-    make(&folder, &name.replace([' ', '.'], "-"), init.everstep_path.as_deref(), console)
+    let name = name.replace([' ', '.'], "-");
+    make(language, &folder, &name, init.everstep_path.as_deref(), console)
 }
 
 fn refuse_func_templates(func: &FuncNew) -> Result<(), Fault> {
     let template = func.template.is_some() || func.name.is_some() || func.language.is_some();
     if template || func.file.is_some() || func.authlevel.is_some() || func.csx {
-        return Err(Fault::usage("functions are not made from templates here: in Rust each is a function in the app's source")
-            .remedy("make an app with `everstep new rust NAME`; its src/main.rs shows each kind of function"));
+        return Err(Fault::usage("functions are not made from templates here: each is a function in the app's source")
+            .remedy("make an app with `everstep new rust NAME` or `everstep new python NAME`; its source shows each kind of function"));
     }
     Ok(())
 }
 
-fn refuse_other_languages(language: &str, example: &str) -> Result<(), Fault> {
-    if language.eq_ignore_ascii_case("rust") {
-        return Ok(());
+/// What an app is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Rust,
+    Python,
+}
+
+impl Language {
+    /// The one that somebody names. `example` is the command with the place for it.
+    fn named(language: &str, example: &str) -> Result<Self, Fault> {
+        let is = |name: &str| language.eq_ignore_ascii_case(name);
+        if is("rust") {
+            return Ok(Self::Rust);
+        }
+        if is("python") {
+            return Ok(Self::Python);
+        }
+        let known = [
+            "dotnet",
+            "dotnet-isolated",
+            "node",
+            "powershell",
+            "java",
+            "go",
+            "typescript",
+            "javascript",
+        ];
+        let text = if is("custom") {
+            "there is no template for custom handlers: they run as they are, from a host.json with customHandler".to_owned()
+        } else if known.iter().any(|known| is(known)) {
+            format!("apps in {language} are not served yet")
+        } else {
+            format!("`{language}` is no language with a template")
+        };
+        let examples = ["rust", "python"].map(|name| example.replace("LANGUAGE", name));
+        Err(Fault::usage(text).remedy(format!("there are two: {}", examples.join(", "))))
     }
-    let known = [
-        "dotnet",
-        "dotnet-isolated",
-        "node",
-        "python",
-        "powershell",
-        "java",
-        "go",
-        "typescript",
-        "javascript",
-    ];
-    let text = if language.eq_ignore_ascii_case("custom") {
-        "there is no template for custom handlers: they run as they are, from a host.json with customHandler".to_owned()
-    } else if known.iter().any(|known| known.eq_ignore_ascii_case(language)) {
-        format!("apps in {language} are not served yet")
-    } else {
-        format!("`{language}` is no language with a template")
-    };
-    Err(Fault::usage(text).remedy(format!("rust is the one there is: {example}")))
 }
 
 fn unused(init: &Init) -> Vec<&'static str> {
@@ -113,6 +142,7 @@ fn unused(init: &Init) -> Vec<&'static str> {
 }
 
 fn make(
+    language: Language,
     folder: &Path,
     name: &str,
     everstep: Option<&Path>,
@@ -121,8 +151,10 @@ fn make(
     // A path may name the folder; the package is called like its last part.
     let name = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
     check_name(name)?;
-    let origin = origin(everstep)?;
-    let files = rendered(name, &origin, is_below_a_package(folder));
+    let files = match language {
+        Language::Rust => rendered(name, &origin(everstep)?, is_below_a_package(folder)),
+        Language::Python => PYTHON.map(|(path, text)| (path, text.replace(NAME, name))).into(),
+    };
     let there: Vec<&str> =
         files.iter().map(|(path, _)| *path).filter(|path| folder.join(path).exists()).collect();
     if !there.is_empty() {
@@ -239,13 +271,17 @@ mod tests {
     use crate::{args::Output, console::Screen, testing::Screenful};
 
     fn made(folder: &Path, name: &str) -> Result<String, Fault> {
+        made_in(Language::Rust, folder, name)
+    }
+
+    fn made_in(language: Language, folder: &Path, name: &str) -> Result<String, Fault> {
         let mut full = Screenful::new(Output::default(), Screen::Pipe);
         let checkout = folder.join("checkout");
         for part in ["sdk", "host"] {
             fs::create_dir_all(checkout.join("crates").join(part)).unwrap();
             fs::write(checkout.join("crates").join(part).join("Cargo.toml"), "").unwrap();
         }
-        make(&folder.join(name), name, Some(&checkout), &mut full.console)?;
+        make(language, &folder.join(name), name, Some(&checkout), &mut full.console)?;
         Ok(full.err())
     }
 
@@ -262,6 +298,22 @@ mod tests {
         for (path, _) in RUST {
             let text = read(path);
             assert!(!text.contains("app_name") && !text.contains("app-name"), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn an_app_in_python_needs_no_checkout_and_names_the_packages_of_the_original() {
+        let folder = tempfile::tempdir().unwrap();
+        made_in(Language::Python, folder.path(), "my-shop").unwrap();
+        let read =
+            |path: &str| fs::read_to_string(folder.path().join("my-shop").join(path)).unwrap();
+        assert!(read("README.md").starts_with("# my-shop\n"), "{}", read("README.md"));
+        assert!(read("requirements.txt").contains("azure-functions-durable"));
+        for (path, _) in PYTHON {
+            assert!(!read(path).contains(NAME), "{path}: {}", read(path));
+        }
+        for path in ["host.json", "local.settings.json"] {
+            serde_json::from_str::<serde_json::Value>(&read(path)).unwrap();
         }
     }
 
@@ -287,11 +339,11 @@ mod tests {
     #[test]
     fn other_languages_are_told_what_there_is() {
         let text = |language| {
-            refuse_other_languages(language, "everstep new rust NAME").unwrap_err().to_string()
+            Language::named(language, "everstep new LANGUAGE NAME").unwrap_err().to_string()
         };
         assert_eq!(
-            text("python"),
-            "error: apps in python are not served yet\n  rust is the one there is: everstep new rust NAME"
+            text("node"),
+            "error: apps in node are not served yet\n  there are two: everstep new rust NAME, everstep new python NAME"
         );
         assert!(text("custom").contains("host.json with customHandler"));
         assert!(text("cobol").contains("`cobol` is no language with a template"));

@@ -115,7 +115,7 @@ pub enum Error {
     Handler(#[from] custom::Error),
     /// There is no code to run.
     #[error(
-        "{0} has no app that this command can start: neither a Cargo.toml nor a function_app.py nor a customHandler in host.json was found; make one with `everstep new rust NAME`"
+        "{0} has no app that this command can start: neither a Cargo.toml nor a function_app.py nor a customHandler in host.json was found; make one with `everstep new rust NAME` or `everstep new python NAME`"
     )]
     NoApp(PathBuf),
     /// The app does not want to run like this.

@@ -135,7 +135,7 @@ fn app_of(root: &Path) -> Result<App, Fault> {
         ),
     )
     .remedy(
-        "make one with `everstep new rust NAME`, or name the app's folder: `everstep start FOLDER`",
+        "make one with `everstep new rust NAME` or `everstep new python NAME`, or name the app's folder: `everstep start FOLDER`",
     ))
 }
 
@@ -306,7 +306,7 @@ mod tests {
             fault.text.ends_with("nor a function_app.py nor a host.json with customHandler"),
             "{fault}"
         );
-        assert!(fault.remedy.unwrap().contains("everstep new rust NAME"));
+        assert!(fault.remedy.unwrap().contains("everstep new python NAME"));
         write("package.json", "{}");
         let fault = app_of(folder.path()).unwrap_err();
         assert!(fault.text.contains("an app in Node (package.json)"), "{fault}");

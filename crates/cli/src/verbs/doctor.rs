@@ -147,7 +147,7 @@ fn app(folder: &Path) -> Check {
         (true, false, false) => warn(
             "app",
             format!("neither Cargo.toml nor host.json is in {}", folder.display()),
-            "name the app's folder with --app, or make one with `everstep new rust NAME`",
+            "name the app's folder with --app, or make one with `everstep new rust NAME` or `everstep new python NAME`",
         ),
     }
 }
