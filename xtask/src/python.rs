@@ -14,6 +14,8 @@ use crate::{
 /// Versions of azure-functions-durable, and the azure-functions that they are used with.
 const SDKS: [(&str, &str); 4] =
     [("1.2.10", "1.26.0"), ("1.3.1", "1.26.0"), ("1.5.0", "1.26.0"), ("1.7.0", "1.26.0")];
+/// What the last of them has besides: responses that come in parts.
+const STREAMS: &str = "azurefunctions-extensions-http-fastapi==1.0.1";
 /// Where the tests find the environments: folders in the form of `PATH`, each called as the version.
 const VARIABLE: &str = "EVERSTEP_PYTHON_ENVIRONMENTS";
 
@@ -37,7 +39,9 @@ fn environments() -> anyhow::Result<String> {
             format!("azure-functions=={functions}"),
             format!("azure-functions-durable=={durable}"),
         ];
-        let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+        let is_last = durable == SDKS[SDKS.len() - 1].0;
+        let streams = is_last.then_some(STREAMS);
+        let packages: Vec<&str> = packages.iter().map(String::as_str).chain(streams).collect();
         outside::python(&folder, &packages)?;
         folders.push(folder);
     }

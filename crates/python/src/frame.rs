@@ -13,6 +13,10 @@ use serde_json::{Map, Value, json};
 pub(crate) enum Incoming {
     /// The app is loaded, or cannot be.
     Ready(Ready),
+    /// A response begins while its call goes on.
+    Head(Head),
+    /// More of the body of such a response.
+    Part(Part),
     /// A call ended.
     Res(CallEnded),
     /// A turn of an orchestrator ended.
@@ -62,6 +66,28 @@ pub(crate) enum Model {
     V1,
     /// By decorators.
     V2,
+}
+
+/// A response whose body comes in parts, and what the function gave to its other bindings.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) id: u64,
+    pub(crate) ret: Typed,
+    #[serde(default)]
+    pub(crate) out: Map<String, Value>,
+}
+
+/// A part of a body.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) id: u64,
+    body: String,
+}
+
+impl Part {
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        STANDARD.decode(&self.body).unwrap_or_default().into()
+    }
 }
 
 /// How a call ended.

@@ -8,6 +8,7 @@
 //! P3  A call under suspicion of having ended a process runs alone, so that no other is suspected with it.
 //! P4  A call over its time ends its process. The others of that process are lost without blame.
 //! P5  A process that has had its calls or its memory is replaced when nothing runs in it.
+//! P6  The process sends a few parts of a body ahead of what was taken here, and no more.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdin, Command},
@@ -24,7 +26,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::frame::{CallEnded, Incoming, LogLine, Ready, Turned};
+use crate::frame::{CallEnded, Head, Incoming, LogLine, Ready, Turned};
 
 /// What a process runs.
 const WORKER: &str = include_str!("../worker/everstep_worker.py");
@@ -89,6 +91,37 @@ pub(crate) enum Reply {
     Turn(Box<Turned>),
 }
 
+/// What a call tells before it ends.
+#[derive(Debug)]
+pub(crate) enum Early {
+    /// Its response begins.
+    Head(Box<Head>),
+    /// More of the body.
+    Part(Bytes),
+}
+
+/// A call whose response may come in parts. Dropping it gives the call up.
+pub(crate) struct Stream {
+    ticket: Ticket,
+    early: mpsc::UnboundedReceiver<Early>,
+}
+
+impl Stream {
+    /// What it tells next; `None` once it has ended.
+    pub(crate) async fn next(&mut self) -> Option<Early> {
+        let early = self.early.recv().await?;
+        if let Early::Part(_) = early {
+            self.ticket.tell("more");
+        }
+        Some(early)
+    }
+
+    /// How it ends.
+    pub(crate) async fn end(mut self) -> Result<Reply, Loss> {
+        self.ticket.wait().await
+    }
+}
+
 /// All processes of an app.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
@@ -127,6 +160,8 @@ struct Link {
 
 struct Running {
     answer: oneshot::Sender<Result<Reply, Loss>>,
+    /// For those who take an answer in parts.
+    early: Option<mpsc::UnboundedSender<Early>>,
     company: Company,
 }
 
@@ -193,7 +228,7 @@ impl Pool {
         limit: Option<Duration>,
         frame: impl Fn(u64) -> String,
     ) -> Result<Reply, Loss> {
-        let mut ticket = self.ticket(place, company, frame).await;
+        let mut ticket = self.ticket(place, company, None, frame).await;
         let Some(limit) = limit else { return ticket.wait().await };
         match tokio::time::timeout(limit, ticket.wait()).await {
             Ok(ended) => ended,
@@ -204,17 +239,25 @@ impl Pool {
         }
     }
 
+    /// The same for a call of a trigger whose response may come in parts.
+    pub(crate) async fn stream(&self, frame: impl Fn(u64) -> String) -> Stream {
+        let (sender, early) = mpsc::unbounded_channel();
+        let ticket = self.ticket(Place::Calls, Company::Others, Some(sender), frame).await;
+        Stream { ticket, early }
+    }
+
     async fn ticket(
         &self,
         place: Place,
         company: Company,
+        early: Option<mpsc::UnboundedSender<Early>>,
         frame: impl Fn(u64) -> String,
     ) -> Ticket {
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(ticket) = self.shared.begin(place, company, &frame) {
+            if let Some(ticket) = self.shared.begin(place, company, early.as_ref(), &frame) {
                 return ticket;
             }
             changed.await;
@@ -260,6 +303,7 @@ impl Shared {
         self: &Arc<Self>,
         place: Place,
         company: Company,
+        early: Option<&mpsc::UnboundedSender<Early>>,
         frame: &impl Fn(u64) -> String,
     ) -> Option<Ticket> {
         let candidates = match place {
@@ -281,13 +325,22 @@ impl Shared {
         place.next += 1;
         place.had += 1;
         let (answer, receiver) = oneshot::channel();
-        place.running.insert(id, Running { answer, company });
+        place.running.insert(id, Running { answer, early: early.cloned(), company });
         place.alone |= company == Company::Alone;
         let link = place.link.as_ref().expect("a station with room has a process");
         // A process that ends meanwhile answers all of `running`.
         drop(link.frames.send(frame(id)));
         drop(place);
         Some(Ticket { shared: self.clone(), station, id, answer: receiver, is_over: false })
+    }
+
+    /// A call goes on and has told something.
+    fn told_early(&self, station: usize, id: u64, early: Early) {
+        let place = self.lock(station);
+        if let Some(Running { early: Some(sender), .. }) = place.running.get(&id) {
+            // Whoever asked may have gone.
+            drop(sender.send(early));
+        }
     }
 
     /// A process answered a call.
@@ -360,6 +413,14 @@ impl Ticket {
         ended.unwrap_or_else(|_| Err(Loss::Crashed("the host lost it".to_owned())))
     }
 
+    /// Sends a frame about the call.
+    fn tell(&self, kind: &str) {
+        if let Some(link) = &self.shared.lock(self.station).link {
+            // A process that has ended needs to know nothing.
+            drop(link.frames.send(format!("{{\"t\":\"{kind}\",\"id\":{}}}\n", self.id)));
+        }
+    }
+
     /// Ends the process that it runs in.
     fn condemn(&mut self) {
         self.is_over = true;
@@ -382,11 +443,7 @@ impl Drop for Ticket {
         if self.is_over {
             return;
         }
-        let place = self.shared.lock(self.station);
-        if let Some(link) = &place.link {
-            drop(link.frames.send(format!("{{\"t\":\"cancel\",\"id\":{}}}\n", self.id)));
-        }
-        drop(place);
+        self.tell("cancel");
         let (shared, station, id) = (self.shared.clone(), self.station, self.id);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(async move {
@@ -467,7 +524,7 @@ impl Process {
             match self.frame().await? {
                 Incoming::Ready(ready) => return Some(ready),
                 Incoming::Log(line) => told(&line),
-                Incoming::Res(_) | Incoming::Turned(_) => {}
+                Incoming::Head(_) | Incoming::Part(_) | Incoming::Res(_) | Incoming::Turned(_) => {}
             }
         }
     }
@@ -495,6 +552,12 @@ impl Process {
         let reading = async {
             while let Some(frame) = read(&mut lines).await {
                 match frame {
+                    Incoming::Head(head) => {
+                        shared.told_early(station, head.id, Early::Head(Box::new(head)));
+                    }
+                    Incoming::Part(part) => {
+                        shared.told_early(station, part.id, Early::Part(part.to_bytes()));
+                    }
                     Incoming::Res(ended) => {
                         shared.answered(station, ended.id, Reply::Call(ended));
                     }

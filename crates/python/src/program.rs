@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
+use bytes::Bytes;
 use everstep_functions::{
     config::{self, Settings, function_json},
     program::{Answer, Binding, Direction, Function, Invocation, Program},
@@ -20,8 +22,8 @@ use crate::{
     activity::unsaid,
     environment::{self, Named},
     failure::Role,
-    frame::{CallEnded, Frame, Listed, Model, Ready, Typed},
-    process::{Company, Launch, Loss, Place, Pool, Refusal, Reply},
+    frame::{CallEnded, Frame, Head, Listed, Model, Ready, Typed},
+    process::{Early, Launch, Loss, Pool, Refusal, Reply, Stream},
     rehearsal::Rehearsal,
     values,
     worker::{PythonWorker, Shared, Table},
@@ -496,17 +498,53 @@ async fn invoke(
     }
     let frame = Frame::of(&frame);
     // The host has its eye on the time.
-    let ended =
-        shared.pool.call(Place::Calls, Company::Others, None, |id| frame.numbered(id)).await;
+    let mut stream = shared.pool.stream(|id| frame.numbered(id)).await;
+    while let Some(early) = stream.next().await {
+        if let Early::Head(head) = early {
+            return streamed(&function, *head, stream);
+        }
+    }
+    ended(&function, stream.end().await)
+}
+
+/// An answer whose body comes while the function still runs.
+fn streamed(function: &Function, head: Head, stream: Stream) -> Result<Answer, Failure> {
+    let mut answer = answer(function, None, head.out)?;
+    let name = function.name.clone();
+    let parts = futures_util::stream::unfold(Some(stream), move |stream| {
+        let name = name.clone();
+        async move {
+            let mut stream = stream?;
+            match stream.next().await {
+                Some(Early::Part(bytes)) => return Some((Ok(bytes), Some(stream))),
+                Some(Early::Head(_)) => return Some((Ok(Bytes::new()), Some(stream))),
+                None => {}
+            }
+            let what = match stream.end().await {
+                Ok(Reply::Call(CallEnded { ok: true, .. })) => return None,
+                Ok(Reply::Call(CallEnded { err, .. })) => err.unwrap_or_else(unsaid).stack,
+                Ok(Reply::Turn(_)) => "it answered something else".to_owned(),
+                Err(loss) => format!("its process ended: {loss:?}"),
+            };
+            tracing::error!(target: "Host.Executor", "the response of `{name}` is cut off: {what}");
+            Some((Err(std::io::Error::other("the function failed")), None))
+        }
+    });
+    let response = values::response(&head.ret)?;
+    answer.response = Some(response.map(|_| Body::from_stream(parts)));
+    Ok(answer)
+}
+
+fn ended(function: &Function, ended: Result<Reply, Loss>) -> Result<Answer, Failure> {
     match ended {
-        Ok(Reply::Call(CallEnded { ok: true, ret, out, .. })) => answer(&function, ret, out),
+        Ok(Reply::Call(CallEnded { ok: true, ret, out, .. })) => answer(function, ret, out),
         Ok(Reply::Call(CallEnded { err, .. })) => {
             let thrown = err.unwrap_or_else(unsaid);
             let message = format!("{}\n{}", thrown.message, thrown.stack);
             Err(Failure { kind: thrown.kind, message, stack: thrown.stack, ..Failure::default() })
         }
-        Ok(Reply::Turn(_)) | Err(Loss::Swept | Loss::TooLong) => Err(lost(&function, "was ended")),
-        Err(Loss::Crashed(how)) => Err(lost(&function, &format!("ended ({how})"))),
+        Ok(Reply::Turn(_)) | Err(Loss::Swept | Loss::TooLong) => Err(lost(function, "was ended")),
+        Err(Loss::Crashed(how)) => Err(lost(function, &format!("ended ({how})"))),
     }
 }
 

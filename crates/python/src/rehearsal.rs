@@ -322,14 +322,14 @@ mod tests {
         Made { decided: decided(id, name), leaf: id }
     }
 
-    fn place(line: u32) -> Option<Place> {
+    fn place(line: u32) -> Place {
         let (file, function, text) = ("app.py".into(), "flow".into(), "yield".into());
-        Some(Place { file, line, function, text })
+        Place { file, line, function, text }
     }
 
     fn lines() -> Lines {
-        let asked = vec![place(10), place(11)];
-        Lines(Traced { asked, stood: vec![(1, place(20)), (3, place(21))] })
+        let asked = vec![Some(place(10)), Some(place(11))];
+        Lines(Traced { asked, stood: vec![(1, Some(place(20))), (3, Some(place(21)))] })
     }
 
     fn said(outcome: Option<Outcome>) -> String {

@@ -10,6 +10,8 @@ P2  Calls run at the same time and are answered in any order; turns of orchestra
 P3  An orchestrator's generator is kept between turns where the SDK is a known one. Whatever is in doubt is dropped, and
     the host is asked for the history.
 P4  Events from outside are given to an orchestrator only while it waits for their name; the others are kept in order.
+P5  Where an app has the HTTP extension for streams, its functions get requests of that kind, and their responses travel
+    over the pipe as they come. At most a few parts are ahead of what the host took.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ import base64
 import collections
 import concurrent.futures
 import contextvars
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -33,9 +36,11 @@ import threading
 import traceback
 import types
 import typing
+import urllib.parse
 import warnings
 
 RUNS_MAX = 20000
+PARTS_AHEAD = 8
 IMPLICIT = {"orchestrationtrigger", "activitytrigger", "entitytrigger"}
 RETRIED = (1, 3)
 MARKER = "\n\n$OutOfProcData$:"
@@ -288,6 +293,17 @@ class Function:
             self.parameters = list(self.inputs)
         self.wants_context = "context" in self.parameters and \
             "context" not in self.inputs and "context" not in self.outputs
+        self.streams = self.wants_streams()
+
+    def wants_streams(self):
+        """Whether it takes requests of the extension: its parameter says so, or says nothing in an app that has it."""
+        extension = sys.modules.get("azurefunctions.extensions.base")
+        if extension is None or self.trigger is None or \
+                self.trigger["type"].lower() != "httptrigger" or \
+                not extension.HttpV2FeatureChecker.http_v2_enabled():
+            return False
+        hint = self.hints.get(self.trigger["name"])
+        return hint is None or extension.RequestTrackerMeta.check_type(hint)
 
     @staticmethod
     def has_implicit_output(kind):
@@ -313,6 +329,8 @@ class Function:
 
     def decoded(self, parameter, value, metadata):
         kind = self.inputs[parameter]
+        if self.streams and parameter == self.trigger["name"]:
+            return request_of(value["v"])
         found = converter(kind)
         raw = self.hints.get(parameter) in (str, bytes) and not self.has_implicit_output(kind)
         if found is None or raw or not hasattr(found, "decode"):
@@ -349,12 +367,16 @@ class Function:
         elif value is not None:
             raise RuntimeError(f"function {self.name!r} without a $return binding returned a "
                                f"non-None value")
+        link.send({"t": "res", "id": frame["id"], "ok": True, "ret": returned,
+                   "out": self.given_out(outputs)})
+
+    def given_out(self, outputs):
         out = {}
         for parameter, slot in outputs.items():
             content = slot.get()
             if content is not None:
                 out[parameter] = self.encoded(self.outputs[parameter], content)
-        link.send({"t": "res", "id": frame["id"], "ok": True, "ret": returned, "out": out})
+        return out
 
 
 def make_out():
@@ -373,6 +395,68 @@ def make_out():
             return self.value
 
     return Slot()
+
+
+# Streams
+
+
+def request_of(content):
+    """A request of the extension's kind. Its body has arrived already."""
+    from azurefunctions.extensions.base import RequestTrackerMeta
+    url = urllib.parse.urlsplit(content["url"])
+    headers = [(name.lower().encode("latin-1"), text.encode("latin-1", "replace"))
+               for name, text in content["headers"].items()]
+    scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"},
+             "http_version": "1.1", "method": content["method"], "scheme": url.scheme,
+             "path": urllib.parse.unquote(url.path), "raw_path": url.path.encode(),
+             "query_string": url.query.encode(), "root_path": "", "headers": headers,
+             "server": (url.hostname or "localhost", url.port), "client": None,
+             "path_params": dict(content["params"])}
+    body = [{"type": "http.request", "body": base64.b64decode(content["body"]),
+             "more_body": False}]
+
+    async def receive():
+        if body:
+            return body.pop()
+        # Whoever asks once more waits for the end of the connection, which cancels the call.
+        return await asyncio.Future()
+
+    return RequestTrackerMeta.get_request_type()(scope, receive)
+
+
+def response_of(value):
+    """A value as a response: one of the extension's kinds as it is, everything else as JSON."""
+    from azurefunctions.extensions.base import ResponseLabels, ResponseTrackerMeta
+    if hasattr(value, "raw_headers") and callable(value):
+        return value
+    shown = value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+    return ResponseTrackerMeta.get_response_type(ResponseLabels.JSON)(shown)
+
+
+class Streamed:
+    """A response on its way to the host."""
+
+    def __init__(self, frame, out):
+        self.number = frame["id"]
+        self.out = out
+        self.ahead = asyncio.Semaphore(PARTS_AHEAD)
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            pairs = [[name.decode("latin-1"), text.decode("latin-1")]
+                     for name, text in message.get("headers", [])]
+            cookies = [text for name, text in pairs if name.lower() == "set-cookie"]
+            value = {"status": str(message["status"]), "body": "", "cookies": cookies,
+                     "headers": [pair for pair in pairs if pair[0].lower() != "set-cookie"]}
+            link.send({"t": "head", "id": self.number, "ret": {"k": "http", "v": value},
+                       "out": self.out})
+        elif message.get("body"):
+            await self.ahead.acquire()
+            link.send({"t": "part", "id": self.number,
+                       "body": base64.b64encode(message["body"]).decode()})
+
+    async def receive(self):
+        return await asyncio.Future()
 
 
 thread_local = threading.local()
@@ -529,7 +613,6 @@ def quick_dates():
         import datetime
         module.dt_parse = datetime.datetime.fromisoformat
     else:
-        import functools
         module.dt_parse = functools.lru_cache(maxsize=4096)(module.dt_parse)
 
 
@@ -997,7 +1080,7 @@ class Worker:
         threads = int(os.environ.get("PYTHON_THREADPOOL_THREAD_COUNT") or 1000)
         self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=max(threads, 1))
         self.tasks = {}
-        self.stopping = False
+        self.streamed = {}
 
     def run(self):
         threading.Thread(target=self.read, name="everstep-in", daemon=True).start()
@@ -1021,6 +1104,8 @@ class Worker:
                 self.take(frame)
             elif kind == "cancel":
                 self.loop.call_soon_threadsafe(self.cancel, frame["id"])
+            elif kind == "more":
+                self.loop.call_soon_threadsafe(self.more, frame["id"])
             elif kind == "stop":
                 self.loop.call_soon_threadsafe(self.loop.stop)
                 return
@@ -1030,15 +1115,21 @@ class Worker:
         function = self.table.get(frame["fn"].lower())
         if function is None:
             link.send(failed(frame, LookupError(f"the function {frame['fn']!r} could not be loaded")))
-        elif function.is_async:
+        elif function.is_async or function.streams:
             self.loop.call_soon_threadsafe(self.begin, function, frame)
         else:
             self.pool.submit(self.call, function, frame)
 
     def begin(self, function, frame):
-        task = self.loop.create_task(self.call_async(function, frame))
+        call = self.call_streamed if function.streams else self.call_async
+        task = self.loop.create_task(call(function, frame))
         self.tasks[frame["id"]] = task
         task.add_done_callback(lambda _: self.tasks.pop(frame["id"], None))
+
+    def more(self, number):
+        streamed = self.streamed.get(number)
+        if streamed is not None:
+            streamed.ahead.release()
 
     def cancel(self, number):
         task = self.tasks.get(number)
@@ -1069,6 +1160,26 @@ class Worker:
             function.answer(frame, value, outputs)
         except BaseException as error:
             link.send(failed(frame, error))
+
+
+    async def call_streamed(self, function, frame):
+        current.set(Call(function.name, frame["inv"], frame.get("inst")))
+        try:
+            given, outputs = function.arguments(frame)
+            if function.is_async:
+                value = await function.code(**given)
+            else:
+                run = functools.partial(contextvars.copy_context().run, function.code, **given)
+                value = await self.loop.run_in_executor(self.pool, run)
+            request = given[function.trigger["name"]]
+            streamed = Streamed(frame, function.given_out(outputs))
+            self.streamed[frame["id"]] = streamed
+            await response_of(value)(request.scope, streamed.receive, streamed.send)
+            link.send({"t": "res", "id": frame["id"], "ok": True, "ret": None, "out": {}})
+        except BaseException as error:
+            link.send(failed(frame, error))
+        finally:
+            self.streamed.pop(frame["id"], None)
 
 
 async def awaited(value):
