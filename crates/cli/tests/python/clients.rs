@@ -112,6 +112,104 @@ async fn waiting_gives_the_output_the_failure_or_the_links() {
         app.client("terminate", &id, json!(["over"])).await;
         app.end(&id).await;
         assert_eq!(wait(&id).await.status, 200);
+        let id = app.begin_one("approval", Value::Null).await;
+        let path = format!("/api/client/wait/{id}?timeout=100");
+        let answer = app.send("POST", &path, None).await;
+        assert_eq!((answer.status, &answer.json()["id"]), (202, &json!(id)), "{answer:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn an_instance_is_restarted_by_the_sdks_that_can() {
+    each(async |app: &App| {
+        if !app.has_sdk([1, 6]) {
+            return;
+        }
+        let missing = app.client("restart", "nobody", none()).await;
+        assert!(missing["error"].is_string(), "{missing}");
+        let id = app.begin_one("no_yield", json!([1])).await;
+        app.output(&id).await;
+        let restarted = app.client("restart", &id, json!([true])).await;
+        let new = restarted["result"]["id"].as_str().unwrap_or_else(|| panic!("{restarted}"));
+        assert_ne!(new, id);
+        assert_eq!(app.output(new).await["input"], json!([1]));
+        let same = app.client("restart", &id, json!([false])).await;
+        assert_eq!(same["result"]["id"], json!(id), "{same}");
+        assert_eq!(app.output(&id).await["input"], json!([1]));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn a_version_that_is_asked_for_is_the_orchestrations() {
+    each(async |app: &App| {
+        if !app.has_sdk([1, 5]) {
+            return;
+        }
+        let id = app.unique("versioned");
+        let started = app.client("start_new", "versioned", json!([id, null, "2.1"])).await;
+        assert_eq!(started["result"], json!(id), "{started}");
+        assert_eq!(app.output(&id).await, "2.1");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn instances_are_found_by_the_beginning_of_their_ids() {
+    each(async |app: &App| {
+        if !app.has_sdk([1, 7]) {
+            return;
+        }
+        for number in 0..3 {
+            let path = format!("orchestrators/no_yield/prefixed-{number}");
+            assert_eq!(app.api("POST", &path, None).await.status, 202);
+            app.output(&format!("prefixed-{number}")).await;
+        }
+        let filter = json!({ "instance_id_prefix": "prefixed-", "runtime_status": ["Completed"] });
+        let found = app.client("get_status_by", "", filter).await;
+        assert_eq!(found["result"].as_array().map(Vec::len), Some(3), "{found}");
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn ids_that_cannot_be_are_refused() {
+    each(async |app: &App| {
+        for id in ["@counter@x".to_owned(), "x".repeat(300)] {
+            let refused = app.client("start_new", "no_yield", json!([id])).await;
+            assert!(refused["error"].is_string(), "{id}: {refused}");
+        }
+        let empty = app.client("start_new", "no_yield", json!([null, { "a": 1 }])).await;
+        let id = empty["result"].as_str().unwrap();
+        assert_eq!(id.len(), 32);
+        assert_eq!(app.output(id).await["input"], json!({ "a": 1 }));
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn a_status_shows_the_history_in_the_words_of_the_original() {
+    each(async |app: &App| {
+        let id = app.begin_one("one_call", json!(["square", 3])).await;
+        app.output(&id).await;
+        let path = format!("instances/{id}?showHistory=True&showHistoryOutput=True");
+        let status = app.api("GET", &path, None).await.json();
+        let events = status["historyEvents"].as_array().unwrap();
+        let kinds: Vec<&str> =
+            events.iter().map(|event| event["EventType"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["ExecutionStarted", "TaskCompleted", "ExecutionCompleted"], "{status}");
+        assert_eq!(events[0]["FunctionName"], "one_call");
+        assert_eq!(
+            (&events[1]["FunctionName"], &events[1]["Result"]),
+            (&json!("square"), &json!(9))
+        );
+        assert_eq!(events[2]["OrchestrationStatus"], "Completed");
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fs;
 
-use crate::support::{App, Setup, each, each_alone, environments, runs};
+use crate::support::{App, each_alone, runs};
 
 #[tokio::test]
 #[ignore = "needs azure-functions-durable; cargo xtask test python"]
@@ -53,26 +53,19 @@ async fn the_end_of_the_host_in_the_middle_loses_nothing_and_leaves_no_process()
 #[tokio::test]
 #[ignore = "needs azure-functions-durable; cargo xtask test python"]
 async fn a_cold_start_in_the_middle_of_a_retry_keeps_its_hidden_numbers() {
-    for environment in environments() {
-        let slow = "def retries(context: df.DurableOrchestrationContext):\n    plan = context.get_input()\n    options = df.RetryOptions(plan.get(\"interval\", 50)";
-        let mut app = Setup::of("v2");
-        let file = app.folder.path().join("function_app.py");
-        let text = fs::read_to_string(&file).unwrap();
-        let former = "def retries(context: df.DurableOrchestrationContext):\n    plan = context.get_input()\n    options = df.RetryOptions(50";
-        assert!(text.contains(former));
-        app = app.file("function_app.py", &text.replace(former, slow));
-        let mut app = app.start(&environment);
+    each_alone(async |app: &mut App| {
         let path = app.path("attempts");
         let plan = json!({ "file": path, "times": 2, "interval": 1500 });
         let id = app.begin_one("retries", plan).await;
-        // The first attempt has failed, the wait for the second has begun.
-        app.until_file(&path, &id).await;
+        // The wait for the second attempt has begun.
+        app.until_history(&id, "TimerCreated").await;
         app.kill();
-        let before = runs(&path);
+        assert_eq!(runs(&path), 1);
         app.begin();
         assert_eq!(app.output(&id).await, json!([3, "Hello after!"]));
-        assert_eq!((before, runs(&path)), (1, 3));
-    }
+        assert_eq!(runs(&path), 3);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -93,9 +86,9 @@ async fn events_that_come_while_no_process_runs_are_delivered() {
 #[tokio::test]
 #[ignore = "needs azure-functions-durable; cargo xtask test python"]
 async fn an_activity_that_takes_its_process_down_does_not_fail_those_beside_it() {
-    each(async |app: &App| {
+    each_alone(async |app: &mut App| {
         let path = app.path("beside");
-        let id = app.begin_one("beside", json!(path)).await;
+        let id = app.begin_raw("beside", json!(path)).await;
         app.until_file(&path, &id).await;
         fs::write(format!("{path}.other"), "").unwrap();
         assert_eq!(app.output(&id).await, json!([2, "lived"]));
@@ -106,11 +99,14 @@ async fn an_activity_that_takes_its_process_down_does_not_fail_those_beside_it()
 #[tokio::test]
 #[ignore = "needs azure-functions-durable; cargo xtask test python"]
 async fn an_activity_that_takes_every_process_down_fails_after_three() {
-    each(async |app: &App| {
+    each_alone(async |app: &mut App| {
         let plan = json!({ "file": app.path("once"), "times": 1 });
-        assert_eq!(app.run("survives", plan).await, json!([2, 9]));
+        let id = app.begin_raw("survives", plan).await;
+        assert_eq!(app.output(&id).await, json!([2, 9]));
         let path = app.path("always");
-        let said = app.failure("survives", json!({ "file": path, "times": 99 })).await;
+        let id = app.begin_raw("survives", json!({ "file": path, "times": 99 })).await;
+        let status = app.end(&id).await;
+        let said = status["output"].as_str().unwrap();
         assert!(said.contains("the process that ran it ended 3 times"), "{said}");
         assert_eq!(runs(&path), 3);
     })

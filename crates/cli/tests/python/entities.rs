@@ -42,6 +42,8 @@ async fn signals_come_from_the_client_and_over_http() {
         let raw = app.api("POST", &format!("entities/counter/{key}?op=add"), Some(&json!(4))).await;
         assert_eq!(raw.status, 202, "{raw:?}");
         while app.counter(&key).await != Some(json!(110)) {}
+        let path = format!("entities/COUNTER/{key}?op=add");
+        assert_eq!(app.api("POST", &path, Some(&json!(0))).await.status, 202);
         let read = app.client("read_entity_state", &key, json!([])).await;
         assert_eq!(read["result"], json!({ "exists": true, "state": 110 }));
         app.client("signal_entity", &key, json!(["delete", Value::Null])).await;

@@ -81,6 +81,22 @@ async fn a_faulty_function_json_is_told_with_its_place_and_leaves_the_others_ali
 
 #[tokio::test]
 #[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn an_app_may_name_its_file_and_bring_its_packages_but_not_hide_those_of_its_environment() {
+    let code = PLAIN.replace("import azure", "import brought\nimport azure");
+    let code = code.replace("return \"ok\"", "return f\"{brought.WORD} {func.__name__}\"");
+    let app = Setup::empty()
+        .file("host.json", r#"{ "version": "2.0" }"#)
+        .file("requirements.txt", "azure-functions\n")
+        .file("main-app.py", &code)
+        .file(".python_packages/lib/site-packages/brought.py", "WORD = 'brought'\n")
+        .file("azure/functions.py", "raise ImportError('the wrong one')\n")
+        .setting("PYTHON_SCRIPT_FILE_NAME", "main-app.py")
+        .start(&newest());
+    assert_eq!(app.send("GET", "/api/ok", None).await.text, "brought azure.functions");
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
 async fn an_environment_is_made_once_and_then_used_without_a_network() {
     let nobody = Environment { version: String::new(), folder: "/nowhere".into() };
     let mut app = setup(PLAIN).start(&nobody);

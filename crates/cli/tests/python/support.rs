@@ -2,7 +2,7 @@
 //!
 //! S1  Tests that run at the same time share the hosts of [`each`]; a host ends with the last of them. Instances have
 //!     ids of their own, so that tests do not see each other's.
-//! S2  Nothing sleeps here: the API waits, or a line of the log is waited for.
+//! S2  Nothing sleeps here: the API waits, or a line of what the host says is waited for.
 
 use std::{
     collections::HashMap,
@@ -79,6 +79,7 @@ fn shared(environment: &Environment) -> Arc<App> {
 pub(crate) struct Setup {
     pub(crate) folder: tempfile::TempDir,
     settings: Vec<(&'static str, String)>,
+    flags: Vec<&'static str>,
 }
 
 impl Setup {
@@ -91,7 +92,7 @@ impl Setup {
     }
 
     pub(crate) fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new() }
+        Self { folder: tempfile::tempdir().unwrap(), settings: Vec::new(), flags: Vec::new() }
     }
 
     pub(crate) fn setting(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -103,11 +104,33 @@ impl Setup {
         self.settings.push((name, value.into()));
     }
 
+    /// With more flags of `start`.
+    pub(crate) fn flags(mut self, flags: &[&'static str]) -> Self {
+        self.flags.extend(flags);
+        self
+    }
+
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
+        self.write(name, text);
+        self
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
-        self
+    }
+
+    /// Changes a text in a file, all at once; gives the line, counted from 1, that begins with it.
+    pub(crate) fn change(&self, name: &str, former: &str, new: &str) -> usize {
+        let path = self.folder.path().join(name);
+        let text = fs::read_to_string(&path).unwrap();
+        let (before, _) = text.split_once(former).expect("the text is there");
+        let line = before.matches('\n').count() + 1;
+        let fresh = path.with_extension("new");
+        fs::write(&fresh, text.replacen(former, new, 1)).unwrap();
+        fs::rename(fresh, path).unwrap();
+        line
     }
 
     pub(crate) fn start(self, environment: &Environment) -> App {
@@ -115,6 +138,7 @@ impl Setup {
             environment: environment.clone(),
             url: String::new(),
             host: None,
+            said: Arc::default(),
             log: Arc::default(),
             client: reqwest::Client::new(),
             counter: AtomicU64::new(0),
@@ -125,15 +149,22 @@ impl Setup {
     }
 
     fn command(&self, environment: Option<&Environment>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_everstep"));
+        let mut command = self.everstep(environment);
         command
             .args(["start", "--json", "--port", "0"])
+            .args(&self.flags)
             .arg(self.folder.path())
-            .env_remove("VIRTUAL_ENV")
-            .envs(self.settings.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        command
+    }
+
+    fn everstep(&self, environment: Option<&Environment>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_everstep"));
+        command
+            .env_remove("VIRTUAL_ENV")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
         if let Some(environment) = environment {
             command.env("VIRTUAL_ENV", &environment.folder);
         }
@@ -175,9 +206,58 @@ pub(crate) struct App {
     pub(crate) setup: Setup,
     pub(crate) url: String,
     host: Option<Child>,
-    log: Arc<(Mutex<Vec<String>>, Condvar)>,
+    said: Arc<Lines>,
+    log: Arc<Lines>,
     client: reqwest::Client,
     counter: AtomicU64,
+}
+
+/// What processes say, line by line, and how many of them may say more.
+#[derive(Default)]
+struct Lines {
+    lines: Mutex<(Vec<String>, usize)>,
+    changed: Condvar,
+}
+
+impl Lines {
+    /// Takes over what comes from a pipe, so that nobody finds it full.
+    fn follow(self: Arc<Self>, pipe: impl std::io::Read + Send + 'static) {
+        self.lines.lock().unwrap().1 += 1;
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                self.lines.lock().unwrap().0.push(line);
+                self.changed.notify_all();
+            }
+            self.lines.lock().unwrap().1 -= 1;
+            self.changed.notify_all();
+        });
+    }
+
+    fn count(&self) -> usize {
+        self.lines.lock().unwrap().0.len()
+    }
+
+    /// The first line from a place on that has these words; waits for it. `None` if it does not come any more.
+    fn find(&self, from: usize, words: &str) -> Option<String> {
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.0.iter().skip(from).find(|line| line.contains(words)) {
+                return Some(line.clone());
+            }
+            if lines.1 == 0 {
+                return None;
+            }
+            lines = self.changed.wait(lines).unwrap();
+        }
+    }
+}
+
+/// How a command of ours ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// An answer of the host.
@@ -199,25 +279,27 @@ impl App {
     /// Starts the host, also again after [`Self::kill`].
     pub(crate) fn begin(&mut self) {
         let mut host = self.setup.command(Some(&self.environment)).spawn().unwrap();
-        let log = self.log.clone();
-        let errors = BufReader::new(host.stderr.take().unwrap());
-        thread::spawn(move || {
-            for line in errors.lines().map_while(Result::ok) {
-                log.0.lock().unwrap().push(line);
-                log.1.notify_all();
-            }
-        });
-        let mut line = String::new();
-        let mut said = BufReader::new(host.stdout.take().unwrap());
-        said.read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
-            host.wait().unwrap();
-            panic!("not ready: {line}{:#?}", self.log.0.lock().unwrap())
-        });
-        // Nobody may find the pipe full.
-        thread::spawn(move || drop(std::io::copy(&mut said, &mut std::io::sink())));
-        ready["url"].as_str().unwrap().clone_into(&mut self.url);
+        let before = self.said.count();
+        self.log.clone().follow(host.stderr.take().unwrap());
+        self.said.clone().follow(host.stdout.take().unwrap());
         self.host = Some(host);
+        self.is_ready(before);
+    }
+
+    /// Waits until a host is ready and takes its address; what was said before this place counts for nothing.
+    fn is_ready(&mut self, from: usize) {
+        let line = self.said.find(from, "\"url\"");
+        let line =
+            line.unwrap_or_else(|| panic!("not ready: {:#?}", self.log.lines.lock().unwrap().0));
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        ready["url"].as_str().unwrap().clone_into(&mut self.url);
+    }
+
+    /// Changes a file under `--watch` and waits for the host that starts with it.
+    pub(crate) fn swap(&mut self, name: &str, former: &str, new: &str) {
+        let before = self.said.count();
+        self.setup.change(name, former, new);
+        self.is_ready(before);
     }
 
     /// Ends the host as a crash would.
@@ -227,6 +309,29 @@ impl App {
             drop(host.kill());
             host.wait().unwrap();
         }
+    }
+
+    /// Ends the host as an operator would.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut host) = self.host.take() {
+            let ended = Command::new("kill").arg("-TERM").arg(host.id().to_string()).status();
+            assert!(ended.unwrap().success());
+            host.wait().unwrap();
+        }
+    }
+
+    /// Runs a command of ours beside the host; `--url` is the caller's to give.
+    pub(crate) fn everstep(&self, arguments: &[&str]) -> Ended {
+        let output = self.setup.everstep(Some(&self.environment)).args(arguments).output().unwrap();
+        let text = |bytes: &[u8]| self.setup.plain(&String::from_utf8_lossy(bytes));
+        let code = output.status.code().expect("it was not killed");
+        Ended { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Whether the SDK is this version or a later one.
+    pub(crate) fn has_sdk(&self, least: [u32; 2]) -> bool {
+        let version = self.environment.version.split('.').map(|part| part.parse::<u32>().unwrap());
+        version.take(2).ge(least)
     }
 
     /// The processes of Python.
@@ -244,19 +349,12 @@ impl App {
 
     /// The first line of the log that has these words; waits for it.
     pub(crate) fn logged(&self, words: &str) -> String {
-        let (lines, changed) = &*self.log;
-        let mut lines = lines.lock().unwrap();
-        loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(words)) {
-                return line.clone();
-            }
-            lines = changed.wait(lines).unwrap();
-        }
+        self.log.find(0, words).unwrap_or_else(|| panic!("the host ended without saying `{words}`"))
     }
 
     /// How many lines of the log have these words.
     pub(crate) fn times_logged(&self, words: &str) -> usize {
-        self.log.0.lock().unwrap().iter().filter(|line| line.contains(words)).count()
+        self.log.lines.lock().unwrap().0.iter().filter(|line| line.contains(words)).count()
     }
 
     /// A name that no other test uses.
@@ -280,11 +378,20 @@ impl App {
         path: &str,
         body: Option<(&str, String)>,
     ) -> Answer {
-        let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self.request(method, path);
         if let Some((kind, text)) = body {
             request = request.header("Content-Type", kind).body(text);
         }
+        self.answer(request).await
+    }
+
+    /// A request that is not sent yet.
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Answer { status, headers, text: response.text().await.unwrap() }
@@ -300,6 +407,14 @@ impl App {
         let id = self.unique(name);
         let answer = self.send("POST", &format!("/api/start/{name}?id={id}"), Some(&input)).await;
         assert_eq!(answer.status, 202, "{answer:?}");
+        id
+    }
+
+    /// Starts one without the app, whose processes are about to end: they would take the request with them.
+    pub(crate) async fn begin_raw(&self, name: &str, input: Value) -> String {
+        let id = self.unique(name);
+        let path = format!("orchestrators/{name}/{id}");
+        assert_eq!(self.api("POST", &path, Some(&input)).await.status, 202);
         id
     }
 
@@ -366,6 +481,21 @@ impl App {
         }
     }
 
+    /// Waits until there is such an instance.
+    pub(crate) async fn until_there(&self, id: &str) {
+        while self.api("GET", &format!("instances/{id}?wait=50ms"), None).await.status == 404 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until an instance's history has these words.
+    pub(crate) async fn until_history(&self, id: &str, words: &str) {
+        let path = format!("instances/{id}/history");
+        while !self.api("GET", &path, None).await.text.contains(words) {
+            self.until(id, |_| true).await;
+        }
+    }
+
     /// Waits until a file is there; an instance that goes on is asked meanwhile.
     pub(crate) async fn until_file(&self, path: &str, id: &str) {
         while !Path::new(path).exists() {
@@ -376,7 +506,8 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.kill();
+        // One that looks after another ends it only if it is asked.
+        if self.setup.flags.contains(&"--watch") { self.stop() } else { self.kill() }
     }
 }
 

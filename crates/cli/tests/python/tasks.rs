@@ -22,6 +22,28 @@ async fn a_chain_passes_values_classes_and_names() {
 
 #[tokio::test]
 #[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn activities_take_and_give_values_of_every_kind() {
+    each(async |app: &App| {
+        let kinds = [
+            Value::Null,
+            json!(false),
+            json!(0),
+            json!(1.5),
+            json!(""),
+            json!("\"quoted\" \u{1f600}\n"),
+            json!([]),
+            json!({ "a": [null, { "b": 1 }] }),
+            json!("x".repeat(300_000)),
+        ];
+        for kind in kinds {
+            assert_eq!(app.run("one_call", json!(["gives_back", kind])).await, kind);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
 async fn many_at_once_come_together() {
     each(async |app: &App| {
         assert_eq!(app.run("fan_out", json!(100)).await, json!(328_350));

@@ -12,6 +12,7 @@ async fn a_request_arrives_whole_and_so_does_the_response() {
         let answer = app.send_text("POST", "/api/echo/me?q=a%20b", body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         assert_eq!(answer.headers["x-one"], "1");
+        assert_eq!(answer.headers["set-cookie"], "a=1; Path=/");
         assert_eq!(answer.headers["content-type"], "application/json");
         let expected = json!({
             "who": "me", "q": "a b", "body": "the body", "function": "echo",
@@ -69,6 +70,36 @@ async fn a_web_application_has_all_routes() {
             assert_eq!(answer.headers["x-app"], kind);
             assert_eq!(answer.headers["content-type"], "text/plain");
             assert_eq!(app.send("GET", "/", None).await.text, "GET /  ");
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs azure-functions-durable; cargo xtask test python"]
+async fn queues_blobs_events_and_times_start_functions() {
+    for environment in environments() {
+        let app = Setup::of("bound").start(&environment);
+        let body = Some(("text/plain", "the blob".to_owned()));
+        let dropped = app.send_text("POST", "/api/drop/7", body).await;
+        assert_eq!(dropped.status, 202, "{dropped:?}");
+        let event = json!([{
+            "id": "e1", "topic": "t", "subject": "s", "eventType": "made", "data": { "a": 1 },
+            "eventTime": "2026-01-02T03:04:05Z", "dataVersion": "1", "metadataVersion": "1",
+        }]);
+        let path = "/runtime/webhooks/eventgrid?functionName=hear";
+        let request = app
+            .request("POST", path)
+            .header("aeg-event-type", "Notification")
+            .header("Content-Type", "application/json");
+        assert!(app.answer(request.body(event.to_string())).await.status < 300);
+        for (id, expected) in [
+            ("queue-7", json!([1, { "id": "7" }])),
+            ("blob-7", json!(["drops/7.txt", "the blob"])),
+            ("event-e1", json!(["made", { "a": 1 }])),
+            ("timer", json!(false)),
+        ] {
+            app.until_there(id).await;
+            assert_eq!(app.output(id).await, expected, "{id}");
         }
     }
 }

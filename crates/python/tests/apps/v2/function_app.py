@@ -11,10 +11,13 @@ from datetime import datetime, timedelta
 import azure.durable_functions as df
 import azure.functions as func
 
+from shared import patterns, walks
 from shared.orders import act_dict, bp
 
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 app.register_functions(bp)
+app.register_functions(patterns.bp)
+app.register_functions(walks.bp)
 
 
 class Order:
@@ -64,7 +67,7 @@ async def client_call(req: func.HttpRequest, client):
             result = await getattr(client, call)(df.EntityId("counter", instance), *arguments)
         elif call == "wait":
             return await client.wait_for_completion_or_create_check_status_response(
-                req, instance, 10000, 100)
+                req, instance, int(req.params.get("timeout", 10000)), 100)
         else:
             first = [instance] if instance else []
             named = {}
@@ -282,7 +285,7 @@ def relisted(context: df.DurableOrchestrationContext):
 @app.orchestration_trigger(context_name="context")
 def retries(context: df.DurableOrchestrationContext):
     plan = context.get_input()
-    options = df.RetryOptions(50, plan.get("attempts", 3))
+    options = df.RetryOptions(plan.get("interval", 50), plan.get("attempts", 3))
     try:
         result = yield context.call_activity_with_retry("fails_until", options, plan)
     except Exception as error:
