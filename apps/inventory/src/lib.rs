@@ -28,12 +28,13 @@ pub(crate) const LOG: &str = "Function.inventory.User";
 
 /// The app. `spool` is the file with the rows and the progress of scans, unless a setting names another.
 pub fn app(services: &Services, spool: PathBuf) -> Result<FunctionApp, BoxError> {
-    Ok(functions(&inventory(services, spool)?))
+    let inventory = inventory(services, spool)?;
+    tracing::info!(target: LOG, "{}", inventory.settings.notice());
+    Ok(functions(&inventory))
 }
 
 pub(crate) fn inventory(services: &Services, spool: PathBuf) -> Result<Arc<Inventory>, BoxError> {
     let settings = Settings::read(|name| services.setting(name))?;
-    tracing::info!(target: LOG, "{}", settings.notice());
     let spool = settings.inventory.clone().unwrap_or(spool);
     Ok(Arc::new(Inventory::new(settings, services.clone(), spool)?))
 }

@@ -9,37 +9,37 @@ use crate::moment;
 
 /// The table.
 pub(crate) const TABLE: &str = "FileInventory_CL";
-/// Its columns, in order, as SQL declares them.
-pub(crate) const COLUMNS: [(&str, &str); 22] = [
-    ("TimeGenerated", "TEXT"),
-    ("StorageAccount", "TEXT"),
-    ("FileShare", "TEXT"),
-    ("FilePath", "TEXT"),
-    ("FileName", "TEXT"),
-    ("FileExtension", "TEXT"),
-    ("FileSizeBytes", "INTEGER"),
-    ("FileSizeMB", "REAL"),
-    ("FileSizeGB", "REAL"),
-    ("LastModified", "TEXT"),
-    ("Created", "TEXT"),
-    ("AgeInDays", "INTEGER"),
-    ("FileHash", "TEXT"),
-    ("IsDuplicate", "TEXT"),
-    ("DuplicateCount", "INTEGER"),
-    ("DuplicateGroupId", "TEXT"),
-    ("FileCategory", "TEXT"),
-    ("AgeBucket", "TEXT"),
-    ("SizeBucket", "TEXT"),
-    ("ScanTimestamp", "TEXT"),
-    ("ExecutionId", "TEXT"),
-    ("LastWriteTime", "TEXT"),
+/// Its columns, in order.
+pub(crate) const COLUMNS: [&str; 22] = [
+    "TimeGenerated",
+    "StorageAccount",
+    "FileShare",
+    "FilePath",
+    "FileName",
+    "FileExtension",
+    "FileSizeBytes",
+    "FileSizeMB",
+    "FileSizeGB",
+    "LastModified",
+    "Created",
+    "AgeInDays",
+    "FileHash",
+    "IsDuplicate",
+    "DuplicateCount",
+    "DuplicateGroupId",
+    "FileCategory",
+    "AgeBucket",
+    "SizeBucket",
+    "ScanTimestamp",
+    "ExecutionId",
+    "LastWriteTime",
 ];
 /// How many of them the table in Azure Monitor has.
 pub(crate) const SENT: usize = 21;
 
 const KB: u64 = 1 << 10;
-const MB: u64 = 1 << 20;
-const GB: u64 = 1 << 30;
+pub(crate) const MB: u64 = 1 << 20;
+pub(crate) const GB: u64 = 1 << 30;
 
 /// Names of a kind, and of everything that is sorted by them.
 macro_rules! names {
@@ -55,14 +55,19 @@ names! {
     "Temporary", "Other"
 }
 names! {
-    /// Ages, youngest first.
+    /// Ages, youngest first, with [`AGE_LIMITS`] between them.
     AGES: "0-7 days", "8-30 days", "31-90 days", "91-180 days", "181-365 days", "1-2 years", "2-5 years", "5+ years"
 }
 names! {
-    /// Sizes, smallest first.
+    /// Sizes, smallest first, with [`SIZE_LIMITS`] between them.
     SIZES: "< 1 KB", "1 KB - 1 MB", "1 MB - 10 MB", "10 MB - 100 MB", "100 MB - 500 MB", "500 MB - 1 GB",
     "1 GB - 5 GB", "5 GB - 10 GB", "10+ GB"
 }
+
+/// The most days of each age but the last.
+pub(crate) const AGE_LIMITS: [u32; 7] = [7, 30, 90, 180, 365, 730, 1825];
+/// The least bytes that are above each size but the last.
+pub(crate) const SIZE_LIMITS: [u64; 8] = [KB, MB, 10 * MB, 100 * MB, 500 * MB, GB, 5 * GB, 10 * GB];
 
 /// What a listing says of a file, and its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,22 +92,9 @@ pub(crate) enum Hash {
     Md5([u8; 16]),
 }
 
-impl Hash {
-    pub(crate) fn text(self) -> String {
-        match self {
-            Self::Skipped => "SKIPPED".to_owned(),
-            Self::TooLarge => "SKIPPED_TOO_LARGE".to_owned(),
-            Self::Error => "ERROR".to_owned(),
-            Self::Md5(bytes) => format!("{:032X}", u128::from_be_bytes(bytes)),
-        }
-    }
-}
-
 /// What a row has beyond what the file says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Derived {
-    pub(crate) megabytes: f64,
-    pub(crate) gigabytes: f64,
     pub(crate) age_days: i64,
     pub(crate) category: usize,
     pub(crate) age: usize,
@@ -113,8 +105,6 @@ impl Derived {
     pub(crate) fn of(file: &File, moment: i64) -> Self {
         let age_days = file.modified.map_or(0, |modified| moment::days(modified, moment));
         Self {
-            megabytes: rounded(file.size, MB, 100),
-            gigabytes: rounded(file.size, GB, 10_000),
             age_days,
             category: category(extension(&file.name)),
             age: age_bucket(age_days),
@@ -158,34 +148,28 @@ pub(crate) fn category(extension: &str) -> usize {
 
 /// The number of the age in [`AGES`].
 pub(crate) fn age_bucket(days: i64) -> usize {
-    [7, 30, 90, 180, 365, 730, 1825].iter().take_while(|limit| days > **limit).count()
+    AGE_LIMITS.iter().take_while(|limit| days > i64::from(**limit)).count()
 }
 
 /// The number of the size in [`SIZES`].
 pub(crate) fn size_bucket(bytes: u64) -> usize {
-    let limits = [KB, MB, 10 * MB, 100 * MB, 500 * MB, GB, 5 * GB, 10 * GB];
-    limits.iter().take_while(|limit| bytes >= **limit).count()
+    SIZE_LIMITS.iter().take_while(|limit| bytes >= **limit).count()
 }
 
-/// Gibibytes with two decimals.
+/// Gibibytes with two decimals, ties to the even one.
 pub(crate) fn gigabytes(bytes: u64) -> f64 {
-    rounded(bytes, GB, 100)
-}
-
-/// `bytes / unit`, to the nearest part of `parts`, ties to the even one.
-fn rounded(bytes: u64, unit: u64, parts: u64) -> f64 {
-    let (scaled, unit) = (u128::from(bytes) * u128::from(parts), u128::from(unit));
+    let (scaled, unit) = (u128::from(bytes) * 100, u128::from(GB));
     let (whole, rest) = (scaled / unit, scaled % unit);
     let is_up = rest * 2 > unit || (rest * 2 == unit && whole % 2 == 1);
-    #[expect(clippy::cast_precision_loss, reason = "sizes of files are far below 2^53 parts")]
-    let (whole, parts) = ((whole + u128::from(is_up)) as f64, parts as f64);
-    whole / parts
+    #[expect(clippy::cast_precision_loss, reason = "sums of sizes are far below 2^53 hundredths")]
+    let hundredths = (whole + u128::from(is_up)) as f64;
+    hundredths / 100.0
 }
 
 /// A row as Azure Monitor takes it: the columns of a row of the local copy, in order.
 pub(crate) fn sent(values: [Value; SENT]) -> Value {
     let mut record = json!({});
-    for ((name, _), value) in COLUMNS.iter().zip(values) {
+    for (name, value) in COLUMNS.iter().zip(values) {
         record[*name] = value;
     }
     record
@@ -286,20 +270,17 @@ mod tests {
         clippy::float_cmp,
         reason = "the digits are to be the same"
     )]
-    fn sizes_round_to_the_nearest_and_ties_to_even() {
+    fn gigabytes_round_to_the_nearest_and_ties_to_even() {
         let mut sizes: Vec<u64> = (0..4000).map(|step| step * 2621).collect();
         sizes.extend((0..63).map(|power| (1_u64 << power) - 1));
         // Exactly between two hundredths.
-        sizes.extend((0..4000).map(|step| step * MB / 8));
+        sizes.extend((0..4000).map(|step| step * GB / 8));
         for size in sizes.into_iter().filter(|size| *size < 1 << 50) {
-            let digits = |unit: u64, places: usize| {
-                format!("{:.places$}", size as f64 / unit as f64).parse::<f64>().unwrap()
-            };
-            assert_eq!(rounded(size, MB, 100), digits(MB, 2), "{size}");
-            assert_eq!(rounded(size, GB, 10_000), digits(GB, 4), "{size}");
+            let digits = format!("{:.2}", size as f64 / GB as f64).parse::<f64>().unwrap();
+            assert_eq!(gigabytes(size), digits, "{size}");
         }
-        assert_eq!(rounded(MB / 8, MB, 100), 0.12);
-        assert_eq!(rounded(3 * MB / 8, MB, 100), 0.38);
+        assert_eq!(gigabytes(GB / 8), 0.12);
+        assert_eq!(gigabytes(3 * GB / 8), 0.38);
     }
 
     #[test]
@@ -313,25 +294,9 @@ mod tests {
             hash: Hash::Skipped,
         };
         let moment = 40 * 86_400_000;
-        let expected = Derived {
-            megabytes: 1.5,
-            gigabytes: 0.0015,
-            age_days: 40,
-            category: 0,
-            age: 2,
-            size: 2,
-        };
+        let expected = Derived { age_days: 40, category: 0, age: 2, size: 2 };
         assert_eq!(Derived::of(&file, moment), expected);
         let unknown = Derived::of(&File { modified: None, ..file }, moment);
         assert_eq!((unknown.age_days, unknown.age), (0, 0));
-    }
-
-    #[test]
-    fn a_hash_is_upper_case_or_says_why_it_is_missing() {
-        let mut bytes = [0; 16];
-        bytes[0] = 0xab;
-        assert_eq!(Hash::Md5(bytes).text(), "AB000000000000000000000000000000");
-        let texts = [Hash::Skipped, Hash::TooLarge, Hash::Error].map(Hash::text);
-        assert_eq!(texts, ["SKIPPED", "SKIPPED_TOO_LARGE", "ERROR"]);
     }
 }

@@ -159,7 +159,8 @@ impl Inventory {
         self.spool
             .write(move |db| {
                 queue::open_scan(db, &scan, &instance)?;
-                queue::open_share(db, &scan.execution_id, &share, &root, sends)
+                let names = (scan.storage_account_name.as_str(), share.as_str());
+                queue::open_share(db, &scan.execution_id, names, &root, sends)
             })
             .await
     }
@@ -167,8 +168,9 @@ impl Inventory {
     async fn plan(&self, share: i64) -> Result<Plan, Failure> {
         self.spool
             .write(move |db| {
-                let is_local = queue::share(db, share)?.scan.is_local();
-                let length = if is_local { source::local::LENGTH } else { source::azure::LENGTH };
+                let scan = queue::share(db, share)?.scan;
+                let azure = || source::azure::length(&scan);
+                let length = if scan.is_local() { source::local::LENGTH } else { azure() };
                 queue::plan(db, share, LanesWanted { lanes: source::LANES, length })
             })
             .await

@@ -73,13 +73,8 @@ fn content(connection: &Connection) -> rusqlite::Result<String> {
     let charts = [
         chart::pie(&category_chart(connection, &execution)?),
         chart::bar(&bucket_chart(connection, &execution, "AgeBucket", &AGES, "Space by age")?),
-        chart::columns(&bucket_chart(
-            connection,
-            &execution,
-            "SizeBucket",
-            &SIZES,
-            "Files by size",
-        )?),
+        // As bars, whose names have room beside them.
+        chart::bar(&bucket_chart(connection, &execution, "SizeBucket", &SIZES, "Files by size")?),
         chart::line(&month_chart(connection, &execution)?),
     ];
     let mut page = format!(

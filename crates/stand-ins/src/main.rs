@@ -1,6 +1,6 @@
 //! Serves all stand-ins on loopback until it is stopped, and prints the settings of apps that use them.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use everstep_stand_ins::{
     Transport,
@@ -10,10 +10,13 @@ use everstep_stand_ins::{
     tree::{Content, Generated, Share, Tree},
 };
 
-const USAGE: &str = "usage: everstep-stand-ins [--files N] [--directories N] [--files-port N] [--logs-port N] [--identity-port N] [--tls FILE]
+const USAGE: &str =
+    "usage: everstep-stand-ins [--files N] [--directories N] [--latency N] [--files-port N]
+                          [--logs-port N] [--identity-port N] [--tls FILE]
 
   --files N          how many files the directory of the share `flat` has (1000)
   --directories N    how many directories the share `nested` has (100)
+  --latency N        milliseconds that each answer of the file service takes at least (0)
   --files-port N     the port of the file service; any free one without
   --logs-port N      the port of the log uploads
   --identity-port N  the port of the identity endpoint
@@ -22,6 +25,7 @@ const USAGE: &str = "usage: everstep-stand-ins [--files N] [--directories N] [--
 struct Asked {
     files: u64,
     directories: u64,
+    latency: u64,
     files_port: u16,
     logs_port: u16,
     identity_port: u16,
@@ -48,6 +52,7 @@ fn read(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
     let mut asked = Asked {
         files: 1_000,
         directories: 100,
+        latency: 0,
         files_port: 0,
         logs_port: 0,
         identity_port: 0,
@@ -58,6 +63,7 @@ fn read(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         match word.as_str() {
             "--files" => asked.files = number(&word, &value()?)?,
             "--directories" => asked.directories = number(&word, &value()?)?,
+            "--latency" => asked.latency = number(&word, &value()?)?,
             "--files-port" => asked.files_port = number(&word, &value()?)?,
             "--logs-port" => asked.logs_port = number(&word, &value()?)?,
             "--identity-port" => asked.identity_port = number(&word, &value()?)?,
@@ -76,6 +82,7 @@ async fn serve(asked: Asked) -> Result<(), String> {
     let said = |error: std::io::Error| error.to_string();
     let options = FilesOptions { port: asked.files_port, ..FilesOptions::default() };
     let files = Files::start_with(tree(&asked), options).await.map_err(said)?;
+    files.faults().latency(Duration::from_millis(asked.latency));
     let transport = if asked.certificate.is_some() { Transport::Tls } else { Transport::Plain };
     let options = LogsOptions { port: asked.logs_port, transport, ..LogsOptions::default() };
     let logs = Logs::start_with(options).await.map_err(said)?;

@@ -32,6 +32,10 @@ use crate::{
 const DRAWN: Duration = Duration::from_millis(200);
 /// Errors that are shown.
 const ERRORS: usize = 10;
+/// What one may want to do with what was found.
+const NEXT: &str = "
+ask:    inventory query 'FileInventory_CL | summarize count() by FileCategory'
+charts: inventory report > report.html";
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
@@ -84,6 +88,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     let (asked, keep) = (args.clone(), Arc::clone(&kept));
     let ended = everstep_host::run(&start, |services| {
         let inventory = crate::inventory(services, folder.join(FILE))?;
+        if inventory.ingestion.is_some() {
+            // Rows that stay here are what everyone expects of this command.
+            tracing::info!(target: crate::LOG, "{}", inventory.settings.notice());
+        }
         let app = crate::functions(&inventory);
         // The host is ready when it runs what is to run at its start.
         let timer = Timer::new("0 0 0 1 1 *").run_on_startup().unmonitored();
@@ -289,6 +297,7 @@ fn summary(result: &Value, seconds: f64) -> String {
     if left > 0 {
         write!(text, "\n  and {left} errors more").expect("a text takes what is written to it");
     }
+    text.push_str(NEXT);
     text
 }
 

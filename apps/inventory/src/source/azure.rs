@@ -13,11 +13,12 @@ use everstep_azure::{
 use md5::{Digest as _, Md5};
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::lost;
+use super::{SHARE_LOST, lost};
 use crate::{
     moment,
     pattern::Patterns,
     record::{File, Hash},
+    request::Scan,
     run::Scanned,
     spool::{
         Spool,
@@ -25,8 +26,10 @@ use crate::{
     },
 };
 
-/// Directories of one lane: each page is a request.
-pub(crate) const LENGTH: usize = 1;
+/// Directories of one lane: a wave is as slow as its slowest lane, and more of them even that out.
+const LENGTH: usize = 20;
+/// The same where contents are read.
+const LENGTH_WITH_HASHES: usize = 1;
 /// Entries of a page.
 const PAGE: u32 = 5000;
 /// Entries of a page whose contents are read, so that an activity ends in reasonable time.
@@ -87,7 +90,12 @@ fn live(shares: Vec<everstep_azure::files::Share>) -> impl Iterator<Item = Strin
     shares.into_iter().filter(is_live).map(|share| share.name)
 }
 
-/// Takes a page of each directory of a lane.
+/// Directories of one lane.
+pub(crate) fn length(scan: &Scan) -> usize {
+    if scan.skip_hash_computation { LENGTH } else { LENGTH_WITH_HASHES }
+}
+
+/// Takes a page of each directory of a lane. One that fails takes nothing from those behind it.
 pub(crate) async fn scan(
     files: &Files,
     spool: &Spool,
@@ -96,10 +104,19 @@ pub(crate) async fn scan(
 ) -> Result<Scanned, Failure> {
     let id = share.id;
     let waiting = spool.write(move |db| queue::waiting(db, id, lane)).await?;
+    let mut failed = None;
     for directory in waiting {
-        let step = step(files, &share, directory).await?;
-        let share = Arc::clone(&share);
-        spool.write(move |db| queue::commit(db, &share, &[step])).await?;
+        match step(files, &share, directory).await {
+            Ok(step) => {
+                let share = Arc::clone(&share);
+                spool.write(move |db| queue::commit(db, &share, &[step])).await?;
+            }
+            Err(failure) if failure.kind == SHARE_LOST => return Err(failure),
+            Err(failure) => failed = Some(failure),
+        }
+    }
+    if let Some(failure) = failed {
+        return Err(failure);
     }
     let has_more = spool.write(move |db| queue::is_waiting(db, id, lane)).await?;
     Ok(Scanned { has_more })

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -207,7 +207,8 @@ struct Listing {
     moment: i64,
     /// Entries of every kind.
     entries: usize,
-    files: Vec<(OsString, File)>,
+    /// With what a file is opened by, where that is not its name.
+    files: Vec<(Option<OsString>, File)>,
     subdirectories: Vec<Vec<u8>>,
     errors: Vec<Trouble>,
     skipped: u64,
@@ -281,7 +282,10 @@ impl Reader {
 
 /// Puts an entry into a listing; gives the bytes that are to be hashed for it.
 fn take_entry(listing: &mut Listing, entry: &fs::DirEntry, raw: OsString, wants: &Wants) -> u64 {
-    let name = raw.to_string_lossy().into_owned();
+    let (name, raw) = match raw.into_string() {
+        Ok(name) => (name, None),
+        Err(raw) => (raw.to_string_lossy().into_owned(), Some(raw)),
+    };
     let kind = match entry.file_type() {
         Ok(kind) => kind,
         Err(error) => {
@@ -290,7 +294,8 @@ fn take_entry(listing: &mut Listing, entry: &fs::DirEntry, raw: OsString, wants:
         }
     };
     if kind.is_dir() {
-        listing.subdirectories.push(raw.into_encoded_bytes());
+        let bytes = raw.map_or_else(|| name.into_bytes(), OsString::into_encoded_bytes);
+        listing.subdirectories.push(bytes);
         return 0;
     }
     if !kind.is_file() {
@@ -357,9 +362,14 @@ fn step(
     Step { directory, next, moment, files, subdirectories, errors, skipped }
 }
 
-fn hashed(folder: &Path, files: Vec<(OsString, File)>, errors: &mut Vec<Trouble>) -> Vec<File> {
+fn hashed(
+    folder: &Path,
+    files: Vec<(Option<OsString>, File)>,
+    errors: &mut Vec<Trouble>,
+) -> Vec<File> {
     let wanted = files.iter().filter(|(_, file)| file.hash == Hash::Error);
-    let names: Vec<&std::ffi::OsStr> = wanted.map(|(raw, _)| raw.as_os_str()).collect();
+    let names: Vec<&OsStr> =
+        wanted.map(|(raw, file)| raw.as_deref().unwrap_or(file.name.as_ref())).collect();
     let mut hashes = hash::of_files(folder, &names).into_iter();
     let mut kept = Vec::with_capacity(files.len());
     for (_, mut file) in files {

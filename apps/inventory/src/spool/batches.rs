@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params, types::ValueRef};
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, rows};
 use crate::record::{self, SENT};
 
 /// Rows that are sent together.
@@ -108,10 +108,9 @@ fn cut_one(db: &Connection, share: i64, size: i64, cut: Cut) -> Result<(), Error
 
 /// The rows of a batch that have not arrived yet, as JSON.
 pub(crate) fn rows(db: &Connection, batch: &Batch) -> Result<Vec<Value>, Error> {
-    let columns: Vec<&str> = record::COLUMNS[..SENT].iter().map(|(column, _)| *column).collect();
     let sql = format!(
         "SELECT {} FROM {} WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-        columns.join(", "),
+        record::COLUMNS[..SENT].join(", "),
         record::TABLE
     );
     let mut select = db.prepare_cached(&sql)?;
@@ -217,16 +216,9 @@ pub(crate) fn forget_sent(db: &mut Connection, share: i64) -> Result<(), Error> 
         .prepare("SELECT ranges FROM batches WHERE share = ?1 AND state = 'sent'")?
         .query_map([share], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    {
-        let sql = format!("DELETE FROM {} WHERE id BETWEEN ?1 AND ?2", record::TABLE);
-        let mut delete = work.prepare(&sql)?;
-        for ranges in done {
-            let ranges: Vec<(i64, i64)> = serde_json::from_str(&ranges).unwrap_or_default();
-            for (first, last) in ranges {
-                delete.execute([first, last])?;
-            }
-        }
-    }
+    let read =
+        |ranges: &String| serde_json::from_str::<Vec<(i64, i64)>>(ranges).unwrap_or_default();
+    rows::forget(&work, share, done.iter().flat_map(read))?;
     work.execute("UPDATE batches SET ranges = '[]' WHERE share = ?1 AND state = 'sent'", [share])?;
     work.commit()?;
     Ok(())

@@ -6,12 +6,13 @@
 //! P3  A transaction that has ended is on disk: histories rely on it.
 //! P4  There is one writer at a time. Readers of reports have connections of their own and never wait for it.
 //!
-//! The rows stand in the table that queries read; `queue.rs` has what a scan needs, `batches.rs` what sending needs,
+//! `rows.rs` has the rows and the table that queries read, `queue.rs` what a scan needs, `batches.rs` what sending needs,
 //! `report.rs` what people ask.
 
 pub(crate) mod batches;
 pub(crate) mod queue;
 pub(crate) mod report;
+mod rows;
 
 use std::{
     path::{Path, PathBuf},
@@ -20,8 +21,6 @@ use std::{
 
 use everstep::Failure;
 use rusqlite::{Connection, OpenFlags};
-
-use crate::record;
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,10 +115,12 @@ fn open(path: &Path) -> Result<Connection, Error> {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "wal_autocheckpoint", 1000)?;
-        connection.pragma_update(None, "cache_size", -8192)?;
+        // Rows are appended, so few pages are asked for twice.
+        connection.pragma_update(None, "cache_size", -2048)?;
         connection.busy_timeout(std::time::Duration::from_secs(30))?;
         connection.set_prepared_statement_cache_capacity(64);
-        connection.execute_batch(&tables())?;
+        connection.execute_batch(TABLES)?;
+        connection.execute_batch(&rows::tables())?;
         Ok(connection)
     });
     opened.map_err(|source| Error::Open { path: path.to_owned(), source })
@@ -135,24 +136,14 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Error> {
     opened.map_err(|source| Error::Open { path: path.to_owned(), source })
 }
 
-fn tables() -> String {
-    let columns: Vec<String> =
-        record::COLUMNS.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
-    format!(
-        "CREATE TABLE IF NOT EXISTS {} (id INTEGER PRIMARY KEY, {});\n{TABLES}",
-        record::TABLE,
-        columns.join(", ")
-    )
-}
-
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS scans (
     execution TEXT PRIMARY KEY, instance TEXT NOT NULL, account TEXT NOT NULL, options TEXT NOT NULL,
     started INTEGER NOT NULL, ended INTEGER, status TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS shares (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, execution TEXT NOT NULL, name TEXT NOT NULL, root BLOB NOT NULL,
-    files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, directories INTEGER NOT NULL DEFAULT 0,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, execution TEXT NOT NULL, account TEXT NOT NULL, name TEXT NOT NULL,
+    root BLOB NOT NULL, files INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, directories INTEGER NOT NULL DEFAULT 0,
     queued INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0, skipped INTEGER NOT NULL DEFAULT 0,
     sends INTEGER NOT NULL, status TEXT NOT NULL, UNIQUE (execution, name)
 );

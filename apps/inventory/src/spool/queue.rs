@@ -6,12 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Error;
-use crate::{
-    moment,
-    record::{self, Derived, File},
-    request::Scan,
-};
+use super::{Error, rows};
+use crate::{moment, record::File, request::Scan};
 
 /// A share of a scan, with what its activities need.
 #[derive(Debug, Clone)]
@@ -108,7 +104,7 @@ pub(crate) fn open_scan(db: &Connection, scan: &Scan, instance: &str) -> Result<
 pub(crate) fn open_share(
     db: &mut Connection,
     execution: &str,
-    name: &str,
+    (account, name): (&str, &str),
     root: &[u8],
     sends: bool,
 ) -> Result<i64, Error> {
@@ -124,9 +120,9 @@ pub(crate) fn open_share(
         return Ok(id);
     }
     work.execute(
-        "INSERT INTO shares (execution, name, root, queued, sends, status)
-         VALUES (?1, ?2, ?3, 1, ?4, 'running')",
-        params![execution, name, root, sends],
+        "INSERT INTO shares (execution, account, name, root, queued, sends, status)
+         VALUES (?1, ?2, ?3, ?4, 1, ?5, 'running')",
+        params![execution, account, name, root, sends],
     )?;
     let id = work.last_insert_rowid();
     work.execute("INSERT INTO directories (share, path) VALUES (?1, x'')", [id])?;
@@ -219,7 +215,8 @@ pub(crate) fn commit(db: &mut Connection, share: &Share, steps: &[Step]) -> Resu
     let mut sums = Totals::default();
     let mut queued = 0_i64;
     let mut groups = BTreeMap::new();
-    let first: i64 = next_row(&work)?;
+    let first = rows::next(&work)?;
+    let mut next = first;
     for step in steps {
         let is_done = step.next.is_none();
         let taken = work
@@ -234,18 +231,18 @@ pub(crate) fn commit(db: &mut Connection, share: &Share, steps: &[Step]) -> Resu
         queued += signed(step.subdirectories.len()) - i64::from(is_done);
         sums.directories += u64::from(is_done);
         sums.skipped += step.skipped;
-        write_rows(&work, share, step, &mut sums, &mut groups)?;
+        write_rows(&work, share.id, next, step, (&mut sums, &mut groups))?;
+        next += signed(step.files.len());
         write_subdirectories(&work, share.id, step)?;
         write_errors(&work, share.id, Some(step.directory.id), &step.errors)?;
         sums.errors += step.errors.len() as u64;
     }
     write_groups(&work, share.id, &groups)?;
-    let last = next_row(&work)? - 1;
-    if last >= first {
+    if next > first {
         work.prepare_cached(
             "INSERT INTO ranges (share, first, last) SELECT id, ?2, ?3 FROM shares WHERE id = ?1 AND sends",
         )?
-        .execute(params![share.id, first, last])?;
+        .execute(params![share.id, first, next - 1])?;
     }
     work.prepare_cached(
         "UPDATE shares SET files = files + ?2, bytes = bytes + ?3, directories = directories + ?4,
@@ -269,74 +266,23 @@ fn signed(number: usize) -> i64 {
     i64::try_from(number).expect("nothing of that many fits into memory")
 }
 
-/// The number of the next row. Rows of a transaction follow each other, as there is one writer.
-fn next_row(db: &Connection) -> Result<i64, Error> {
-    let sql = "SELECT coalesce(max(id), 0) + 1 FROM FileInventory_CL";
-    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
-}
-
 type Groups = BTreeMap<(usize, usize, usize), (u64, u64)>;
 
 fn write_rows(
     db: &Connection,
-    share: &Share,
+    share: i64,
+    first: i64,
     step: &Step,
-    sums: &mut Totals,
-    groups: &mut Groups,
+    (sums, groups): (&mut Totals, &mut Groups),
 ) -> Result<(), Error> {
-    let generated = moment::iso(step.moment);
-    let scanned = moment::plain(step.moment);
-    let mut insert = db.prepare_cached(INSERT)?;
-    let mut path = String::from_utf8_lossy(&step.directory.path).into_owned();
-    if !path.is_empty() {
-        path.push('/');
-    }
-    let prefix = path.len();
-    for file in &step.files {
-        let derived = Derived::of(file, step.moment);
-        path.truncate(prefix);
-        path.push_str(&file.name);
-        let modified = file.modified.map(moment::iso);
-        let written = if file.written == file.modified {
-            modified.clone()
-        } else {
-            file.written.map(moment::iso)
-        };
-        insert.execute(params![
-            generated,
-            share.scan.storage_account_name,
-            share.name,
-            path,
-            file.name,
-            record::extension(&file.name),
-            file.size,
-            derived.megabytes,
-            derived.gigabytes,
-            modified,
-            file.created.map(moment::iso),
-            derived.age_days,
-            file.hash.text(),
-            "Unknown",
-            0,
-            "",
-            record::CATEGORIES[derived.category],
-            record::AGES[derived.age],
-            record::SIZES[derived.size],
-            scanned,
-            share.scan.execution_id,
-            written,
-        ])?;
+    rows::write(db, share, first, step, |file, derived| {
         sums.files += 1;
         sums.bytes += file.size;
         let group = groups.entry((derived.category, derived.age, derived.size)).or_default();
         group.0 += 1;
         group.1 += file.size;
-    }
-    Ok(())
+    })
 }
-
-const INSERT: &str = "INSERT INTO FileInventory_CL VALUES \
-    (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 fn write_subdirectories(db: &Connection, share: i64, step: &Step) -> Result<(), Error> {
     let mut insert =
@@ -386,18 +332,9 @@ pub(crate) fn taken(
     directory: &Directory,
 ) -> Result<HashSet<u64>, Error> {
     let mut seen = HashSet::new();
-    let mut prefix = String::from_utf8_lossy(&directory.path).into_owned();
-    if !prefix.is_empty() {
-        prefix.push('/');
-    }
-    let mut rows = db.prepare(
-        "SELECT FileName FROM FileInventory_CL
-         WHERE ExecutionId = ?1 AND FileShare = ?2 AND FilePath = ?3 || FileName",
-    )?;
-    let mut rows = rows.query(params![share.scan.execution_id, share.name, prefix])?;
-    while let Some(row) = rows.next()? {
-        seen.insert(xxh3_64(row.get_ref(0)?.as_bytes().unwrap_or_default()));
-    }
+    rows::each_name(db, directory.id, |name| {
+        seen.insert(xxh3_64(name));
+    })?;
     let mut names = db.prepare("SELECT name FROM errors WHERE share = ?1 AND directory = ?2")?;
     let mut names = names.query(params![share.id, directory.id])?;
     while let Some(row) = names.next()? {

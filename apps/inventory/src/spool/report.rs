@@ -167,3 +167,9 @@ pub(crate) fn find_running(
     }
     Ok(None)
 }
+
+/// Rows of all scans, and the paths that they name.
+pub(crate) fn count(db: &Connection) -> Result<(u64, u64), Error> {
+    let sql = "SELECT count(*), count(DISTINCT FilePath) FROM FileInventory_CL";
+    Ok(db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
