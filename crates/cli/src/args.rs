@@ -117,7 +117,7 @@ pub(crate) enum Command {
     /// Write an instance, its history and its sub-orchestrations as JSON
     #[command(after_long_help = "Example:\n  everstep export order-7 > order-7.json")]
     Export(Export),
-    /// View an export; nothing is written to a hub
+    /// Put exported instances back, into a running host or a hub's files
     #[command(after_long_help = "Example:\n  everstep import order-7.json")]
     Import(Import),
     /// Run the present code of an app in Python against a history, and tell the first difference
@@ -875,9 +875,9 @@ pub(crate) struct Sql {
 /// `everstep export`
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// The instance
-    #[arg(add = ArgValueCompleter::new(complete::instance_ids))]
-    pub(crate) id: String,
+    /// The instances; several are written one a line
+    #[arg(value_name = "ID", required = true, add = ArgValueCompleter::new(complete::instance_ids))]
+    pub(crate) ids: Vec<String>,
     #[command(flatten)]
     pub(crate) connect: Connect,
 }
@@ -885,8 +885,14 @@ pub(crate) struct Export {
 /// `everstep import`
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// A file that `export` wrote, or - for what comes in
+    /// A file that `export` wrote, with one instance or many, or - for what comes in
     pub(crate) file: PathBuf,
+    /// Put instances in the place of those that have their ids and have ended
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -19,13 +19,32 @@ use crate::{
 
 /// The API of the hub that the arguments mean.
 pub(crate) fn connect(connect: &Connect) -> Result<Api, Fault> {
+    connect_or(connect, everstep_host::offline)
+}
+
+/// The same, but a hub that nobody runs is opened to put instances into it.
+pub(crate) fn connect_to_write(connect: &Connect) -> Result<Api, Fault> {
+    connect_or(connect, everstep_host::offline_to_write)
+}
+
+fn connect_or(
+    connect: &Connect,
+    open: impl FnOnce(&OfflineOptions) -> Result<Files, everstep_host::Error>,
+) -> Result<Api, Fault> {
     let at = |url: &str| Api::at(url, connect.key.clone(), connect.task_hub_name.clone());
     // A variable that is there and empty is one that is not set.
     if let Some(url) = connect.url.as_ref().filter(|url| !url.is_empty()) {
         return at(url);
     }
     match running(connect)?.as_deref() {
-        None => open_files(connect),
+        None => {
+            let files = open(&options(connect)).map_err(|error| {
+                Fault::new(Exit::Unreachable, error.to_string()).remedy(
+                    "start the app with `everstep start`, name its folder with --app, or a host with --url",
+                )
+            })?;
+            Ok(Api::on_files(files))
+        }
         Some("") => {
             let text = "a host has the hub open and does not say where it answers";
             Err(Fault::new(Exit::Unreachable, text).remedy(
@@ -34,15 +53,6 @@ pub(crate) fn connect(connect: &Connect) -> Result<Api, Fault> {
         }
         Some(url) => at(url),
     }
-}
-
-fn open_files(connect: &Connect) -> Result<Api, Fault> {
-    let files = everstep_host::offline(&options(connect)).map_err(|error| {
-        Fault::new(Exit::Unreachable, error.to_string()).remedy(
-            "start the app with `everstep start`, name its folder with --app, or a host with --url",
-        )
-    })?;
-    Ok(Api::on_files(files))
 }
 
 /// The address of the host that runs the hub, if one does; empty if it has not told one.

@@ -201,7 +201,6 @@ fn a_hub_is_kept_copied_and_looked_at() {
     shop.say("run order --id order-1 --input 42 --wait -o jsonl");
     let exported = shop.run("export order-1").stdout;
     std::fs::write(shop.folder.path().join("order-1.json"), exported).unwrap();
-    shop.say("import order-1.json -o jsonl");
     shop.say("trace --file order-1.json");
     shop.say("keys list");
     shop.say("keys set partner --value secret");
@@ -220,6 +219,35 @@ fn a_hub_is_kept_copied_and_looked_at() {
     shop.say("release");
     shop.say("raise a-1 Approve --input true");
     shop.say("wait a-1");
+    insta::assert_snapshot!(shop.said);
+}
+
+#[test]
+fn what_was_exported_is_put_back_with_a_host_and_without_one() {
+    let mut shop = Shop::open(&[]);
+    shop.run("run order --id order-1 --input 42 --wait");
+    shop.run("run order --id order-2 --input 0 --wait");
+    shop.run("run approval --id a-1");
+    shop.until("show a-1", "asking");
+    let exported = shop.run("export order-1 order-2 a-1");
+    std::fs::write(shop.folder.path().join("all.jsonl"), exported.stdout).unwrap();
+    let before = shop.run("history order-1 -o jsonl").stdout;
+    shop.say("import all.jsonl");
+    shop.say("purge order-2 --yes");
+    shop.say("import all.jsonl --dry-run --replace");
+    shop.say("import all.jsonl --replace");
+    shop.kill();
+    shop.say("import all.jsonl --replace");
+    shop.start(&["--fresh"]);
+    shop.say("ls");
+    shop.kill();
+    shop.say("import all.jsonl");
+    shop.say("show order-2");
+    shop.say("import all.jsonl --hub another");
+    shop.start(&[]);
+    shop.say("counts -o csv");
+    shop.say("trace order-1");
+    assert_eq!(shop.run("history order-1 -o jsonl").stdout, before);
     insta::assert_snapshot!(shop.said);
 }
 

@@ -18,6 +18,7 @@ mod limits;
 mod live;
 mod payload;
 mod rare;
+mod restore;
 mod rewind;
 #[cfg(test)]
 mod script;
@@ -31,6 +32,7 @@ pub use limits::Limits;
 pub use live::LiveError;
 pub use payload::{externalise, resolve};
 pub use rare::{Rare, Rarely};
+pub use restore::{RestoreRefused, restore};
 pub use rewind::{RewindRefused, rewind};
 pub use start::{StartOutcome, start};
 pub use turn::{

@@ -48,7 +48,8 @@ pub fn resolve<E>(
     })
 }
 
-fn each_value<E>(
+/// Shows every value of an event that may be stored apart.
+pub(crate) fn each_value<E>(
     event: &mut Event,
     visit: &mut dyn FnMut(&mut Value) -> Result<(), E>,
 ) -> Result<(), E> {

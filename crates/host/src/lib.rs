@@ -49,7 +49,7 @@ pub use args::{CompatArg, StartArgs};
 pub use everstep_python::{Difference, Outcome, Place, Rehearsal, Unreadable};
 pub use everstep_storage::client::Encoding;
 pub use observe::metrics::names as metric_names;
-pub use offline::{Offline, OfflineOptions, hub_folder, offline, running};
+pub use offline::{Offline, OfflineOptions, hub_folder, offline, offline_to_write, running};
 pub use rehearsal::rehearsal;
 pub use secrets::{Secret, Secrets};
 pub use start::Error;

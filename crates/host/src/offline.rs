@@ -1,7 +1,8 @@
-//! A hub without a host: the management API over what lies on disk, to read.
+//! A hub without a host: the management API over what lies on disk, to read, or to put instances into it.
 //!
-//! N1  Nothing is written but the file that says who has the hub.
-//! N2  The handlers are those of a host; what would change something is refused there.
+//! N1  Who reads writes nothing but the file that says who has the hub.
+//! N2  The handlers are those of a host; what would change something is refused where the hub is open to be read.
+//! N3  Nothing runs in either case.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,7 +12,8 @@ use std::{
 use axum::Router;
 use everstep::Host;
 use everstep_http::{Access, Api, ApiOptions, Base, Compat, Functions, Keys};
-use everstep_store_embedded::{NetworkFolder, open_read_only};
+use everstep_runtime::Client;
+use everstep_store_embedded::{Embedded, NetworkFolder, open_read_only};
 
 use crate::{
     Error,
@@ -31,10 +33,15 @@ pub struct OfflineOptions {
     pub hub: Option<String>,
 }
 
-/// A hub that is open to be read. The router answers for as long as this is kept.
+/// A hub that is open without a host. The router answers for as long as this is kept.
 pub struct Offline {
-    host: Host<everstep_store_embedded::ReadOnly<everstep_store_embedded::sqlite::SqliteTables>>,
+    opened: Opened,
     router: Router,
+}
+
+enum Opened {
+    ToRead(Host<everstep_store_embedded::ReadOnly<everstep_store_embedded::sqlite::SqliteTables>>),
+    ToWrite(Host<Embedded>),
 }
 
 impl Offline {
@@ -46,7 +53,11 @@ impl Offline {
     /// Lets go of the hub.
     pub async fn close(self) -> Result<(), Error> {
         drop(self.router);
-        self.host.stop().await.map_err(|error| Error::Hub(error.into()))
+        let closed = match self.opened {
+            Opened::ToRead(host) => host.stop().await,
+            Opened::ToWrite(host) => host.stop().await,
+        };
+        closed.map_err(|error| Error::Hub(error.into()))
     }
 }
 
@@ -60,25 +71,44 @@ pub fn hub_folder(options: &OfflineOptions) -> Result<PathBuf, Error> {
     Ok(folder(options)?.path)
 }
 
-/// Opens a hub that no host has.
+/// Opens a hub that no host has, to read it.
 pub fn offline(options: &OfflineOptions) -> Result<Offline, Error> {
-    let folder = folder(options)?;
-    if !folder.exists() {
-        let data = folder.path.parent().unwrap_or(Path::new(".")).to_owned();
-        return Err(Error::Hub(hub::Error::Absent { name: folder.name, data }));
-    }
+    let folder = existing(options)?;
     let store = open_read_only(&folder.path, NetworkFolder::Allow).map_err(hub::Error::from)?;
     let host = Host::look(store).map_err(|error| Error::Hub(error.into()))?;
+    let router = router(host.client(), folder, Files::AtRest);
+    Ok(Offline { opened: Opened::ToRead(host), router })
+}
+
+/// The same, to put instances into it.
+pub fn offline_to_write(options: &OfflineOptions) -> Result<Offline, Error> {
+    let folder = existing(options)?;
+    // The hub is there, so that it has its partitions already.
+    let store = folder.open(hub::PARTITIONS)?;
+    let host = Host::rest(store).map_err(|error| Error::Hub(error.into()))?;
+    let router = router(host.client(), folder, Files::InUse);
+    Ok(Offline { opened: Opened::ToWrite(host), router })
+}
+
+fn existing(options: &OfflineOptions) -> Result<HubFolder, Error> {
+    let folder = folder(options)?;
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let data = folder.path.parent().unwrap_or(Path::new(".")).to_owned();
+    Err(Error::Hub(hub::Error::Absent { name: folder.name, data }))
+}
+
+fn router(client: Client, folder: HubFolder, files: Files) -> Router {
     let nobody = Arc::new(Nobody);
-    let sql = HubSql { client: host.client(), tables: folder.tables(), files: Files::AtRest };
+    let sql = HubSql { client: client.clone(), tables: folder.tables(), files };
     let options = ApiOptions {
         compat: Compat::V3,
         base: Base("http://localhost:7071".to_owned()),
         sql: Some(Arc::new(sql)),
-        ..ApiOptions::new(host.client(), folder.name, nobody.clone(), nobody)
+        ..ApiOptions::new(client, folder.name, nobody.clone(), nobody)
     };
-    let router = Arc::new(Api::new(options)).router();
-    Ok(Offline { host, router })
+    Arc::new(Api::new(options)).router()
 }
 
 fn folder(options: &OfflineOptions) -> Result<HubFolder, Error> {

@@ -19,7 +19,7 @@ use everstep_runtime::Client;
 use http::{HeaderMap, Uri, header, request::Parts};
 
 use crate::{
-    Sql, bulk, counts, entity,
+    Sql, archive, bulk, counts, entity,
     error::{Answer, Refusal},
     history, instance, json, list, openapi, operation, purge,
     query::Query,
@@ -208,8 +208,11 @@ impl Api {
         }
         self.check_hub(&query)?;
         let (entry, variables) = route::find(&parts.method, path, self.options.compat)?;
-        let body =
-            if entry.target.takes_body() { self.read(door, body).await? } else { Bytes::new() };
+        let (body, stream) = if entry.target.takes_body() {
+            (self.read(door, body).await?, Body::empty())
+        } else {
+            (Bytes::new(), body)
+        };
         let call = Call { api: self, door, parts, query, path: variables, body };
         match entry.target {
             Target::Start => start::start(call).await,
@@ -227,6 +230,8 @@ impl Api {
             Target::Why => why::why(call).await,
             Target::History => history::raw(call).await,
             Target::Stream => stream::stream(call).await,
+            Target::Record => archive::record(call).await,
+            Target::Import => archive::import(call, stream).await,
             Target::Terminate => operation::terminate(call).await,
             Target::Rewind => operation::rewind(call).await,
             Target::Restart => start::restart(call).await,

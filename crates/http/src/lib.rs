@@ -11,6 +11,7 @@
 //! Start at [`Api`], then `route.rs`, which is the table of all routes.
 
 mod api;
+mod archive;
 mod binding;
 mod bulk;
 mod counts;

@@ -45,6 +45,7 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
     parameter("q", "string", "A text that the input contains"),
     parameter("reason", "string", "Why; kept in the history"),
     parameter("recursive", "boolean", "Whether descendants are meant as well"),
+    parameter("replace", "boolean", "Whether an import takes the place of what has ended under its id"),
     parameter("restartWithNewInstanceId", "boolean", "Under a made id; true where not given"),
     parameter("returnInternalServerErrorOnFailure", "boolean", "Whether a failed instance is answered with 500"),
     parameter("runtimeStatus", "string", "Statuses by their exact names or numbers, with commas between"),
@@ -172,6 +173,7 @@ fn body_of(target: Target) -> Option<&'static str> {
         Target::Raise => Some("What the event carries"),
         Target::PurgeHistory => Some("`timeFrom`, `timeTill`, and an array `runtimeStatus`"),
         Target::Sql => Some("`query`, and `limit` for the number of rows"),
+        Target::Import => Some("What `everstep export` writes, each instance on a line of its own"),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::route::Target;
+use crate::{archive::JSON_LINES, route::Target};
 
 const JSON: &str = "application/json";
 
@@ -63,6 +63,10 @@ pub(crate) fn components() -> Value {
             ("runtimeStatus", reference("Status")),
             ("reasons", list(&reference("Reason"))),
         ]),
+        "Record": object(&[
+            ("instanceId", text.clone()),
+            ("record", json!({ "type": ["string", "null"] })),
+        ]),
         "Table": object(&[
             ("columns", list(&text)),
             ("rows", list(&list(&json!({})))),
@@ -75,7 +79,8 @@ pub(crate) fn components() -> Value {
 /// The media type and the shape of an answer's body, where it may have one.
 pub(crate) fn of(target: Target, status: u16) -> Option<(&'static str, Value)> {
     let success = match target {
-        Target::Stream => return stream(status),
+        Target::Stream => return stream(status, "text/event-stream"),
+        Target::Import => return stream(status, JSON_LINES),
         Target::Start | Target::Restart if status == 200 => Some(json!({})),
         Target::Start | Target::Restart | Target::Bulk => Some(reference("Links")),
         Target::ListEntities => Some(list(&reference("Entity"))),
@@ -85,6 +90,7 @@ pub(crate) fn of(target: Target, status: u16) -> Option<(&'static str, Value)> {
         Target::Counts => Some(reference("Counts")),
         Target::Status => Some(reference("Instance")),
         Target::Why => Some(reference("Why")),
+        Target::Record => Some(reference("Record")),
         Target::History => Some(list(&reference("Event"))),
         Target::Sql => Some(reference("Table")),
         Target::OpenApi => Some(json!({ "type": "object" })),
@@ -109,9 +115,9 @@ pub(crate) fn of(target: Target, status: u16) -> Option<(&'static str, Value)> {
     }
 }
 
-fn stream(status: u16) -> Option<(&'static str, Value)> {
+fn stream(status: u16, media: &'static str) -> Option<(&'static str, Value)> {
     match status {
-        200 => Some(("text/event-stream", json!({ "type": "string" }))),
+        200 => Some((media, json!({ "type": "string" }))),
         401 => None,
         _ => Some((JSON, reference("Refusal"))),
     }

@@ -10,6 +10,7 @@
 //! Absent on purpose: rules. What a message does to an instance is the engine's business.
 
 mod action;
+mod archive;
 mod commit;
 mod event;
 mod failure;
@@ -23,6 +24,7 @@ mod value;
 pub mod wire;
 
 pub use action::{Action, Completion, EntitySend, ParentPolicy, Wait};
+pub use archive::Archive;
 pub use commit::{Commit, EntityChange, Entry, Group, NewExecution, Parked, Purged, RowChange};
 pub use event::{Event, Origin, Parent, Started};
 pub use failure::{Failure, Outcome, kinds};

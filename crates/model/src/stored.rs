@@ -20,6 +20,7 @@
 //! Absent on purpose: compression, checksums and frames, which belong to the stores. Start at [`put_event`] and
 //! [`decode_group`].
 
+mod archive;
 mod event;
 mod field;
 #[cfg(feature = "fuzzing")]

@@ -7,10 +7,10 @@
 use std::{fmt::Debug, fs, path::PathBuf};
 
 use everstep_model::{
-    Body, Caller, Commit, EntityChange, Entry, Envelope, Event, EventId, ExecutionId, Failure,
-    Group, GroupNo, Guid, Iid, InstanceId, Lock, Message, NewExecution, Operation, Origin, Outcome,
-    Parent, Parked, PartitionId, PayloadRef, Position, Purged, ReusePolicy, RowChange, Source,
-    Start, Started, Status, Tags, Timestamp, TraceContext, Value, Wait,
+    Archive, Body, Caller, Commit, EntityChange, Entry, Envelope, Event, EventId, ExecutionId,
+    Failure, Group, GroupNo, Guid, Iid, InstanceId, Lock, Message, NewExecution, Operation, Origin,
+    Outcome, Parent, Parked, PartitionId, PayloadRef, Position, Purged, ReusePolicy, RowChange,
+    Source, Start, Started, Status, Tags, Timestamp, TraceContext, Value, Wait,
     stored::{self, Stored, decode, decode_group, encode, encode_group},
     wire::Reader,
 };
@@ -67,6 +67,20 @@ fn parent(task: Option<EventId>) -> Parent {
         execution_id: execution_id(),
         name: "Parent".into(),
         task,
+    }
+}
+
+fn archive() -> Archive {
+    Archive {
+        id: instance("order"),
+        execution: 2,
+        execution_id: execution_id(),
+        created: time(),
+        updated: time(),
+        completed: Some(time()),
+        custom_status: Some("\"half\"".into()),
+        state: Some("5".into()),
+        events: events(),
     }
 }
 
@@ -300,6 +314,7 @@ fn the_golden_files_decode_to_their_values() {
         decode_group(bytes).unwrap()
     });
     check("failure.bin", &failure(), &encoded(&failure()), |bytes| decode(bytes).unwrap());
+    check("archive.bin", &archive(), &encoded(&archive()), |bytes| decode(bytes).unwrap());
     let [commit, ..] = &commits()[..] else { panic!("there are several") };
     check("commit.bin", commit, &encoded(commit), |bytes| decode(bytes).unwrap());
     for (envelope, number) in envelopes().iter().zip(1..) {

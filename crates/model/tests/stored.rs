@@ -5,8 +5,9 @@ mod strategies;
 use std::fmt::Debug;
 
 use everstep_model::{
-    Body, Commit, Entry, Envelope, Event, EventId, Failure, Group, GroupNo, Iid, InstanceId,
-    Message, Outcome, PartitionId, Position, Purged, RowChange, Source, Timestamp, Value, Wait,
+    Archive, Body, Commit, Entry, Envelope, Event, EventId, ExecutionId, Failure, Group, GroupNo,
+    Iid, InstanceId, Message, Outcome, PartitionId, Position, Purged, RowChange, Source, Timestamp,
+    Value, Wait,
     stored::{
         Stored, decode, decode_group, encode, encode_commit, encode_group, events, fuzzing,
         put_commit_entry, put_event, put_purged,
@@ -85,6 +86,21 @@ proptest! {
         encode_commit(&mut whole, &commit);
         let events = chunk(&commit.events);
         prop_assert!(whole.starts_with(&events));
+    }
+
+    #[test]
+    fn archives_come_back(events in proptest::collection::vec(strategies::event(), 0..6), number in any::<u32>()) {
+        check(&Archive {
+            id: InstanceId::from_stored("a"),
+            execution: number,
+            execution_id: ExecutionId::new("e"),
+            created: Timestamp::from_millis(i64::from(number)),
+            updated: Timestamp::from_millis(1),
+            completed: (number % 2 == 0).then_some(Timestamp::EPOCH),
+            custom_status: (number % 3 == 0).then(|| Value::from("1")),
+            state: (number % 5 == 0).then(Value::empty),
+            events,
+        });
     }
 
     #[test]

@@ -12,8 +12,9 @@ use std::{
 
 use everstep_engine::{Instance, Rare};
 use everstep_model::{
-    Event, ExecutionId, Failure, Guid, IdError, Iid, InstanceId, Kind, Operation, PartitionId,
-    PayloadRef, ReusePolicy, Start, Status, Tags, Timestamp, TraceContext, Value,
+    Archive, Event, ExecutionId, Failure, Guid, IdError, Iid, InstanceId, Kind, Operation,
+    PartitionId, PayloadRef, ReusePolicy, Start, Status, Tags, Timestamp, TraceContext, Value,
+    stored,
 };
 use everstep_store::{Cursor, Error as StoreError, Filter, Order, Page, Row, Store, Tables};
 
@@ -24,9 +25,12 @@ pub use watch::Watch;
 use crate::{
     dispatcher::Place,
     host::{Shared, folded_history},
-    partition::{LARGE_REMEDY, Request, Response, Unfolded},
+    partition::{Existing, Imported, LARGE_REMEDY, Request, Response, Unfolded},
     why::{ActivityState, Facts, Reason},
 };
+
+/// How often an instance is read again that changes meanwhile.
+const ARCHIVE_TRIES: u32 = 8;
 
 /// Why a client's request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +103,8 @@ pub struct Client {
     count: u16,
     /// How many bytes one value may have.
     value_bytes: usize,
+    /// How many bytes one turn may have.
+    commit_bytes: usize,
 }
 
 /// What a start says besides name and input.
@@ -308,6 +314,7 @@ impl Client {
             backend: Arc::new(Arc::downgrade(shared)),
             count: shared.count,
             value_bytes: shared.options.partition.limits.value_bytes,
+            commit_bytes: shared.options.partition.limits.commit_bytes,
         }
     }
 
@@ -467,6 +474,70 @@ impl Client {
         let skip = events.len().saturating_sub(first as usize);
         events.extend(fresh.into_iter().skip(skip));
         Ok(events)
+    }
+
+    /// An instance with its history, to be put back elsewhere; `None` while it runs.
+    pub async fn archive(&self, id: &InstanceId) -> Result<Option<Archive>, Error> {
+        let is_entity = id.kind() == Kind::Entity;
+        for _ in 0..ARCHIVE_TRIES {
+            let row = self.row(id).await?;
+            if !is_entity && !row.status.is_terminal() {
+                return Ok(None);
+            }
+            let events = if is_entity { Vec::new() } else { self.history(id).await? };
+            let is_of_row = |event: &Event| matches!(event, Event::Started(started) if started.execution_id == row.execution_id);
+            // Another execution may have begun between the two reads.
+            if !is_entity && !events.first().is_some_and(is_of_row) {
+                continue;
+            }
+            return Ok(Some(Archive {
+                id: row.id,
+                execution: row.execution,
+                execution_id: row.execution_id,
+                created: row.created,
+                updated: row.updated,
+                completed: row.completed,
+                custom_status: self.whole(row.custom_status).await?,
+                state: if is_entity { self.whole(row.output).await? } else { None },
+                events,
+            }));
+        }
+        Err(Error::Busy)
+    }
+
+    /// Puts back what [`Client::archive`] took out of a hub. When this returns, it is durable.
+    pub async fn import(&self, archive: Archive, existing: Existing) -> Result<Imported, Error> {
+        if let Err(error) = InstanceId::parse(archive.id.as_str()) {
+            return Ok(Imported::Refused(error.to_string()));
+        }
+        let mut bytes = Vec::new();
+        stored::encode(&mut bytes, &archive);
+        if bytes.len() > self.commit_bytes {
+            return Ok(Imported::Refused(format!(
+                "it has {} bytes, more than the hub writes at once ({})",
+                bytes.len(),
+                self.commit_bytes
+            )));
+        }
+        let id = archive.id.clone();
+        match self.ask(&id, Request::Import(Box::new(archive), existing)).await? {
+            Response::Imported(imported) => Ok(imported),
+            _ => Err(Error::Busy),
+        }
+    }
+
+    async fn row(&self, id: &InstanceId) -> Result<Row, Error> {
+        match self.ask(id, Request::Get(id.clone())).await? {
+            Response::Instance(instance) => Ok(crate::row::shown(&instance)),
+            _ => self.backend.find(id.clone()).await?.ok_or_else(|| Error::NotFound(id.clone())),
+        }
+    }
+
+    async fn whole(&self, value: Option<Value>) -> Result<Option<Value>, Error> {
+        match value {
+            Some(Value::Ref(payload)) => Ok(Some(self.payload(payload).await?)),
+            value => Ok(value),
+        }
     }
 
     /// Why an instance does not go on.

@@ -21,4 +21,4 @@ pub use client::{
 };
 pub use host::{Error, Hold, Host, Options};
 pub use pace::Pace;
-pub use partition::Unfolded;
+pub use partition::{Existing, Imported, Unfolded};

@@ -5,6 +5,7 @@ mod change;
 mod doctor;
 mod durable;
 mod export;
+mod import;
 mod list;
 mod logs;
 mod many;
@@ -52,6 +53,16 @@ impl World {
             return Ok(Api::in_process(router.clone(), *life));
         }
         door::connect(connect)
+    }
+
+    /// The same, but a hub that nobody runs is opened to put instances into it.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests keep their handlers there"))]
+    fn api_to_write(&self, connect: &Connect) -> Result<Api, Fault> {
+        #[cfg(test)]
+        if let Some((router, life)) = &self.router {
+            return Ok(Api::in_process(router.clone(), *life));
+        }
+        door::connect_to_write(connect)
     }
 }
 
@@ -133,7 +144,7 @@ pub(crate) async fn run(command: Command, world: &mut World) -> Result<Exit, Fau
         Command::Rewind(steer) => many::steer(many::Verb::Rewind, steer, world).await,
         Command::Purge(purge) => many::purge(purge, world).await,
         Command::Export(export) => export::export(&export, world).await,
-        Command::Import(import) => export::import(&import, world).await,
+        Command::Import(import) => import::import(&import, world).await,
         Command::Replay(replay) => replay::replay(&replay, world).await,
         Command::Preflight(preflight) => replay::preflight(&preflight, world).await,
         Command::Backup(backup) => admin::backup(&backup, world).await,

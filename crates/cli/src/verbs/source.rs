@@ -31,6 +31,9 @@ pub(super) struct Exported {
     /// All events of its present execution.
     #[serde(default)]
     pub(super) history: Vec<Box<RawValue>>,
+    /// What an import reads; nothing for what ran when it was exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) record: Option<String>,
     /// The sub-orchestrations.
     #[serde(default)]
     pub(super) children: Vec<Exported>,
@@ -91,16 +94,9 @@ impl Source {
 
     /// What `export` wrote.
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
-        let wrong = |text: String| {
-            Fault::error(text).remedy(format!("an export is written by `everstep export ID` and begins with {{\"format\":\"{FORMAT}\""))
-        };
         let exported: Exported =
-            serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        match exported.format.as_deref() {
-            Some(FORMAT) => {}
-            Some(other) => return Err(wrong(format!("its format is `{other}`"))),
-            None => return Err(wrong("it names no format".to_owned())),
-        }
+            serde_json::from_str(text).map_err(|error| no_export(error.to_string()))?;
+        check_format(exported.format.as_deref())?;
         let mut instances = HashMap::new();
         let root = gather(&exported, &mut instances)?;
         Ok(Self::File { root, instances })
@@ -130,6 +126,18 @@ impl Source {
                 Item::parse_list(&api.get_instance(id, call).await?.body)
             }
             Self::File { .. } => Ok(self.known(id)?.history.clone()),
+        }
+    }
+
+    /// What an import reads of an instance; nothing while it runs.
+    pub(super) async fn record(&self, id: &str) -> Result<Option<String>, Fault> {
+        match self {
+            Self::Hub(api) => {
+                let call = Call::instance(Method::GET, id, "/record").patient();
+                let answer = Item::parse(&api.get_instance(id, call).await?.body)?;
+                Ok(answer.get("record").as_str().map(str::to_owned))
+            }
+            Self::File { .. } => Ok(None),
         }
     }
 
@@ -173,6 +181,22 @@ impl Source {
             Self::Hub(_) => Err(no_instance(id)),
         }
     }
+}
+
+/// Whether a text is one of ours, by the format that it names.
+pub(super) fn check_format(format: Option<&str>) -> Result<(), Fault> {
+    match format {
+        Some(FORMAT) => Ok(()),
+        Some(other) => Err(no_export(format!("its format is `{other}`"))),
+        None => Err(no_export("it names no format")),
+    }
+}
+
+/// A text is not what `export` writes.
+pub(super) fn no_export(text: impl Into<String>) -> Fault {
+    Fault::error(text.into()).remedy(format!(
+        "an export is written by `everstep export ID` and begins with {{\"format\":\"{FORMAT}\""
+    ))
 }
 
 fn gather(exported: &Exported, into: &mut HashMap<String, Known>) -> Result<String, Fault> {

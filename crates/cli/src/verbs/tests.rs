@@ -488,6 +488,8 @@ async fn an_export_can_be_looked_into_like_a_hub() {
     let host = FakeHost::new()
         .on("GET instances/a/history", 200, HISTORY)
         .on("GET instances/a%3A1/history", 200, "[]")
+        .on("GET instances/a/record", 200, r#"{"instanceId":"a","record":"CgE="}"#)
+        .on("GET instances/a%3A1/record", 200, r#"{"instanceId":"a:1","record":null}"#)
         .on("GET instances/a?", 200, DONE)
         .on("GET instances/a%3A1?", 200, &FAILED.replace("\"a\"", "\"a:1\""))
         .on("GET instances?parent=a&", 200, r#"[{"instanceId":"a:1"}]"#)
@@ -513,19 +515,119 @@ async fn an_export_can_be_looked_into_like_a_hub() {
     assert!(
         piped(&nobody, &format!("logs --file {file}")).await.out.contains("charge (#0) failed")
     );
-    let imported = shown(&nobody, &format!("import {file}")).await;
-    assert!(
-        imported.out.contains("shipped") && imported.out.contains("calls charge"),
-        "{}",
-        imported.out
-    );
-    assert!(imported.err.starts_with("this only showed the file"), "{}", imported.err);
     assert_eq!(nobody.asked(), "");
     let missing = piped(&nobody, &format!("show x --file {file}")).await;
     assert_eq!(
         (missing.exit, missing.err.as_str()),
         (Exit::NotFound, "error: the file has no instance `x`\n")
     );
+}
+
+fn exported(id: &str, status: &str, children: &str) -> String {
+    format!(
+        r#"{{"format":"everstep.instance/1","instance":{{"instanceId":"{id}","runtimeStatus":"{status}"}},"history":[],"record":"CgE=","children":[{children}]}}"#
+    )
+}
+
+#[tokio::test]
+async fn several_are_exported_a_line_each_and_what_runs_is_said() {
+    let host = FakeHost::new()
+        .on("GET instances/a/history", 200, "[]")
+        .on("GET instances/a/record", 200, r#"{"instanceId":"a","record":null}"#)
+        .on("GET instances/a?", 200, RUNNING)
+        .on("GET instances?parent=a", 200, "[]");
+    let ran = piped(&host, "export a a").await;
+    assert_eq!(ran.out.lines().count(), 2);
+    insta::assert_snapshot!(ran.err, @r"
+    `a` runs, so this export is to be looked into; `everstep import` puts back what has ended
+    `a` runs, so this export is to be looked into; `everstep import` puts back what has ended
+    ");
+}
+
+#[tokio::test]
+async fn import_sends_each_instance_once_and_says_what_became_of_it() {
+    let answer = [
+        r#"{"instanceId":"a","outcome":"imported"}"#,
+        r#"{"instanceId":"a:1","outcome":"replaced"}"#,
+        r#"{"instanceId":"b","outcome":"exists","message":"one of its id is here and Running; `replace=true` puts this one in its place"}"#,
+        r#"{"instanceId":"c","outcome":"refused","message":"it has no `record`"}"#,
+    ];
+    let host = FakeHost::new().on("POST import", 200, &(answer.join("\n") + "\n"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.jsonl");
+    let child = exported("a:1", "Failed", "");
+    let indented = exported("a", "Completed", &child).replace(',', ",\n  ");
+    let all = [indented, child, exported("b", "Completed", "")].join("\n");
+    std::fs::write(&file, all).unwrap();
+    let ran = shown(&host, &format!("import {}", file.display())).await;
+    assert_eq!(ran.exit, Exit::Refused);
+    insta::assert_snapshot!(ran.out, @r"
+    a: imported
+    a:1: replaced
+    ");
+    insta::assert_snapshot!(ran.err, @r"
+    error: `c`: it has no `record`
+    1 imported, 1 replaced, 2 not put back
+    error: `b`: one of its id is here and Running; --replace puts this one in its place
+    ");
+    insta::assert_snapshot!(host.asked(), @r#"
+    POST import?replace=false {"instance":{"instanceId":"a","runtimeStatus":"Completed"},"record":"CgE="}
+    {"instance":{"instanceId":"a:1","runtimeStatus":"Failed"},"record":"CgE="}
+    {"instance":{"instanceId":"b","runtimeStatus":"Completed"},"record":"CgE="}
+    "#);
+}
+
+#[tokio::test]
+async fn a_dry_run_of_an_import_only_looks() {
+    let host = FakeHost::new().on("GET instances/a?", 200, DONE).on("GET instances/b?", 200, RUNNING);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.jsonl");
+    let live = exported("d", "Running", "").replace(r#","record":"CgE=""#, "");
+    let all = [exported("a", "Completed", ""), exported("b", "Failed", ""), exported("c", "Failed", ""), live];
+    std::fs::write(&file, all.join("\n")).unwrap();
+    let dry = async |flags: &str| {
+        shown(&host, &format!("import {} --dry-run {flags}", file.display())).await.out
+    };
+    insta::assert_snapshot!(dry("").await, @r"
+    a: would be refused: one of its id is here and Completed
+    b: would be refused: one of its id is here and Running
+    c: would be imported
+    d: would be refused: it was Running when it was exported
+    ");
+    insta::assert_snapshot!(dry("--replace").await, @r"
+    a: would replace the one that is here and Completed
+    b: would be refused: one of its id is here and Running
+    c: would be imported
+    d: would be refused: it was Running when it was exported
+    ");
+    assert!(!host.asked().contains("POST"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_export_is_not_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.json");
+    let import = async |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let ran = piped(&FakeHost::new(), &format!("import {}", file.display())).await;
+        ran.err.replace(file.to_str().unwrap(), "FILE")
+    };
+    let remedy = "an export is written by `everstep export ID` and begins with {\"format\":\"everstep.instance/1\"";
+    for (text, problem) in [
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        (r#"{"instance":{"instanceId":"a","runtimeStatus":"Failed"}}"#, "it names no format"),
+        (
+            r#"{"format":"other/2","instance":{"instanceId":"a","runtimeStatus":"Failed"}}"#,
+            "its format is `other/2`",
+        ),
+        ("{}", "missing field `instance` at line 1 column 2"),
+    ] {
+        let expected = format!("error: `FILE` is no export: {problem}\n  {remedy}\n");
+        assert_eq!(import(text).await, expected);
+    }
+    assert_eq!(import("").await, "the file is empty\n");
+    let ran = piped(&FakeHost::new(), "import nowhere.json").await;
+    assert!(ran.err.starts_with("error: cannot read `nowhere.json`: "), "{}", ran.err);
 }
 
 #[tokio::test]

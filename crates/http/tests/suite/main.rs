@@ -2,6 +2,7 @@
 //!
 //! Each snapshot is a transcript. Start at `support.rs`, which says what in it is made stable.
 
+mod archives;
 mod bulk;
 mod document;
 mod doors;

@@ -10,6 +10,7 @@ fn segment() -> impl Strategy<Value = String> {
     prop_oneof![
         8 => proptest::sample::select(vec![
             "instances", "Entities", "orchestrators", "makeprimary", "terminate", "suspend", "resume", "rewind",
+            "import", "record",
             "restart", "raiseEvent", "why", "history", "stream", "counts", "bulk", "unpark", "sql", "openapi.json",
             "a", "missing", "Hello", "counter", "@counter@a", "%40counter%40", "$", "%2F", "%00", "%ff", "+", "%", "purge",
         ])
@@ -42,6 +43,7 @@ fn pair() -> impl Strategy<Value = String> {
         "reason",
         "recursive",
         "force",
+        "replace",
         "timeout",
         "pollingInterval",
         "version",

@@ -193,7 +193,7 @@ pub(crate) enum Command {
     End,
 }
 
-/// Code that nobody runs: who only looks is not told that functions are missing.
+/// Code that nobody runs: who only looks, or changes a hub at rest, is not told that functions are missing.
 struct Anyone;
 
 impl Worker for Anyone {
@@ -218,21 +218,21 @@ impl Worker for Anyone {
     }
 
     fn activity(&self, _: ActivityCall) -> BoxFuture<Outcome> {
-        unreachable!("who only looks runs no activity")
+        unreachable!("a hub at rest runs no activity")
     }
 
     fn entity(&self, _: EntityBatch) -> BoxFuture<EntityReply> {
-        unreachable!("who only looks runs no operation")
+        unreachable!("a hub at rest runs no operation")
     }
 }
 
 impl Turns for Anyone {
     fn turn(&mut self, _: &TurnRequest<'_>) -> TurnReply {
-        unreachable!("who only looks takes no turn")
+        unreachable!("a hub at rest takes no turn")
     }
 
     fn entity(&mut self, _: &EntityBatch) -> EntityReply {
-        unreachable!("who only looks runs no operation")
+        unreachable!("a hub at rest runs no operation")
     }
 
     fn evict(&mut self, _: Iid) {}
@@ -354,6 +354,13 @@ impl<S: Store> Host<S> {
     /// user code is needed.
     pub fn look(store: S) -> Result<Self, Error> {
         let options = Options { hold: Hold::Look, ..Options::default() };
+        Self::start(store, Arc::new(Anyone), options)
+    }
+
+    /// Recovers a store to change it while nothing runs: what clients ask for is durable, and waits for another host. No
+    /// user code is needed.
+    pub fn rest(store: S) -> Result<Self, Error> {
+        let options = Options { hold: Hold::UntilReleased, retention: None, ..Options::default() };
         Self::start(store, Arc::new(Anyone), options)
     }
 
@@ -600,10 +607,12 @@ impl<S: Store> Shared<S> {
             Request::Terminate(..) | Request::Purge(..) | Request::PurgeListed(_)
         );
         let full = match request {
-            Request::Start(_, start) => {
+            Request::Start(..) | Request::Import(..) => {
                 let pressure = self.store.pressure();
                 // A job of ours may be what makes room.
-                if pressure.low_space && !is_reserved(&start.name) {
+                let is_job =
+                    matches!(request, Request::Start(_, start) if is_reserved(&start.name));
+                if pressure.low_space && !is_job {
                     return Some(Response::LowSpace);
                 }
                 self.is_too_long(pressure.unfolded_bytes, 3) || pending >= self.options.requests

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use everstep_engine::Instance;
 use everstep_model::{
-    Envelope, Event, EventId, ExecutionId, Failure, GroupNo, Iid, InstanceId, Operation, Outcome,
-    PartitionId, PayloadRef, Position, Purged, Start, Status, Timestamp, Value,
+    Archive, Envelope, Event, EventId, ExecutionId, Failure, GroupNo, Iid, InstanceId, Operation,
+    Outcome, PartitionId, PayloadRef, Position, Purged, Start, Status, Timestamp, Value,
 };
 use everstep_store::{Cursor, Filter, Fold, FoldedRow, Order, Record, Row};
 use everstep_worker::{ActivityCall, EntityBatch, EntityReply, TurnReply};
@@ -92,6 +92,8 @@ pub enum Request {
     Purge(InstanceId, bool),
     /// Remove an entity that holds nothing.
     PurgeEmpty(InstanceId),
+    /// Put back what was taken out of a hub.
+    Import(Box<Archive>, Existing),
     /// The bytes of a value that is stored apart and may not be folded.
     Payload(PayloadRef),
     /// Remove instances that a list showed as ended; those that run again stay.
@@ -116,6 +118,29 @@ pub enum Request {
     Counts,
 }
 
+/// What becomes of an instance that has the id of one that is put back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and the other is not put back.
+    #[default]
+    Keep,
+    /// It goes, unless it runs.
+    Replace,
+}
+
+/// What became of an instance that was to be put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Imported {
+    /// It is there, durably.
+    Done,
+    /// The same, and another of its id is gone.
+    Replaced,
+    /// One of its id is there and stays; it stands here.
+    Exists(Status),
+    /// It cannot be put back, for this reason.
+    Refused(String),
+}
+
 /// What a client hears.
 #[derive(Debug, Clone)]
 pub enum Response {
@@ -135,6 +160,8 @@ pub enum Response {
     AskTables,
     /// How many were removed.
     Purged(u64),
+    /// What became of an import.
+    Imported(Imported),
     /// Unfolded events: the index of the first, and the events; what is before is in the tables.
     History {
         /// The instance.

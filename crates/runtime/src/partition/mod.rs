@@ -11,6 +11,7 @@
 
 mod fold;
 mod hold;
+mod import;
 mod io;
 mod meta;
 mod recover;
@@ -38,7 +39,8 @@ use everstep_worker::{ActivityCall, Turns};
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub use io::{
-    Dispatch, Effect, HandOver, Input, Name, Output, Request, Response, Seen, Ticket, Unfolded,
+    Dispatch, Effect, Existing, HandOver, Imported, Input, Name, Output, Request, Response, Seen,
+    Ticket, Unfolded,
 };
 pub(crate) use slot::Known;
 use slot::{Asks, Busy, Slot, Waiting};

@@ -67,6 +67,7 @@ impl Partition {
             | Request::Unpark(_)
             | Request::Purge(..)
             | Request::PurgeEmpty(_)
+            | Request::Import(..)
             | Request::Get(_)
             | Request::Wait(_)
             | Request::Watch(..)
@@ -116,6 +117,9 @@ impl Partition {
                 return self.reply(ticket, Response::Purged(0));
             }
             Request::PurgeEmpty(_) => return self.answer_purge(ticket, id, true),
+            Request::Import(archive, existing) => {
+                return self.import_over(ticket, *archive, existing);
+            }
             Request::Rewind(_, reason) if status == Status::Failed => {
                 // Answered when the execution runs again: its history may have to be read first.
                 known.asking.push((Asks::Rewind, ticket));
@@ -158,6 +162,10 @@ impl Partition {
             Request::Signal(id, operation) => {
                 self.deliver_to_nobody(&id, local(Body::Operation(operation)));
                 self.reply(ticket, Response::Accepted);
+            }
+            Request::Import(archive, _) => {
+                let imported = self.import(*archive);
+                self.reply(ticket, Response::Imported(imported));
             }
             Request::Start(None, _)
             | Request::Raise { .. }
@@ -258,7 +266,7 @@ impl Partition {
         true
     }
 
-    fn purge(&mut self, id: &InstanceId, purged: Purged) {
+    pub(super) fn purge(&mut self, id: &InstanceId, purged: Purged) {
         let awaited = self.known(id).map(|known| {
             let held = known.instance.inbox.iter().map(|(_, message)| message);
             held.chain(&known.mail)
@@ -386,6 +394,7 @@ fn subject(request: &Request) -> Option<InstanceId> {
         | Request::Watch(id, _)
         | Request::History(id)
         | Request::Why(id) => Some(id.clone()),
+        Request::Import(archive, _) => Some(archive.id.clone()),
         Request::PurgeListed(_)
         | Request::Overlay(..)
         | Request::CountOverlay(_)

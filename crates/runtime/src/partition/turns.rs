@@ -419,7 +419,6 @@ impl Partition {
 
     // Commits
 
-    /// Makes a commit part of the group and of memory, and lines up what it brings about.
     /// Tells what a turn did, once it is durable.
     fn tell_listener(&mut self, id: &InstanceId, commit: &Commit) {
         if self.options.audience == Audience::None || commit.events.is_empty() {
@@ -430,22 +429,35 @@ impl Partition {
         self.building.effects.push(Effect::Turned(Box::new(turned)));
     }
 
+    /// Makes a commit part of the group and of memory, and lines up what it brings about.
     pub(super) fn commit(&mut self, id: &InstanceId, mut commit: Commit) {
-        let inline_bytes = self.options.limits.inline_bytes;
-        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
+        let Some(Slot::Known(known)) = self.slots.get(id) else { return };
         let outgoing = std::mem::take(&mut commit.outgoing);
+        let watched = known.asking.iter().any(|(asks, _)| *asks == Asks::Change);
+        let seen = watched.then(|| Seen::of(&known.instance));
+        let Some(commit) = self.enter(id, commit) else { return };
+        if let Some(seen) = seen {
+            self.tell_watchers(id, &seen);
+        }
+        self.tell_listener(id, &commit);
+        self.take_effect(id, &commit);
+        outgoing.into_iter().for_each(|envelope| self.send(envelope));
+    }
+
+    /// Makes a commit part of the group and of memory, and nothing else. It comes back with its long values stored apart.
+    pub(super) fn enter(&mut self, id: &InstanceId, mut commit: Commit) -> Option<Commit> {
+        let inline_bytes = self.options.limits.inline_bytes;
+        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return None };
         // The worker has yet to see how the execution began, with the values themselves.
         let unseen = commit.begin.is_some().then(|| commit.events.clone());
         externalise(&known.instance, &mut commit, inline_bytes);
         self.warn_of_large(id, &commit);
-        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return };
+        let Some(Slot::Known(known)) = self.slots.get_mut(id) else { return None };
         let mut events = Vec::new();
         commit.events.iter().for_each(|event| stored::put_event(&mut events, event));
         stored::put_commit_entry(&mut self.building.entries, &commit, &events);
         let before = status_of(known);
         let weight = known.weight();
-        let watched = known.asking.iter().any(|(asks, _)| *asks == Asks::Change);
-        let seen = watched.then(|| Seen::of(&known.instance));
         known.record(&commit, &events);
         known.unseen = unseen.unwrap_or_else(|| std::mem::take(&mut known.unseen));
         self.weight = (self.weight + known.weight()).saturating_sub(weight);
@@ -458,12 +470,7 @@ impl Partition {
             self.count(before, -1);
             self.count(after, 1);
         }
-        if let Some(seen) = seen {
-            self.tell_watchers(id, &seen);
-        }
-        self.tell_listener(id, &commit);
-        self.take_effect(id, &commit);
-        outgoing.into_iter().for_each(|envelope| self.send(envelope));
+        Some(commit)
     }
 
     /// Answers those who watch, if there is something new to see.

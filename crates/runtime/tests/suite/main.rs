@@ -8,6 +8,7 @@
 mod bulk;
 mod golden;
 mod hold;
+mod import;
 mod jobs;
 mod later;
 mod lifecycle;
