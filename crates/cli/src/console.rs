@@ -74,6 +74,8 @@ pub(crate) enum Kind {
     Plain,
     /// A time.
     Time,
+    /// A failure as the API shows it: what kind, what it says, what caused it.
+    Failure,
 }
 
 /// A column of plain values.
@@ -84,6 +86,11 @@ pub(crate) const fn plain(title: &'static str, key: &'static str) -> Column {
 /// A column of times.
 pub(crate) const fn moment(title: &'static str, key: &'static str) -> Column {
     Column { title: Cow::Borrowed(title), key: Cow::Borrowed(key), kind: Kind::Time }
+}
+
+/// A column of failures.
+pub(crate) const fn failing(title: &'static str, key: &'static str) -> Column {
+    Column { title: Cow::Borrowed(title), key: Cow::Borrowed(key), kind: Kind::Failure }
 }
 
 impl Column {
@@ -338,6 +345,7 @@ impl Console {
         let value = item.get(&column.key);
         let text = match (column.kind, value.as_str()) {
             (Kind::Time, Some(time)) => self.time(time),
+            (Kind::Failure, _) => failure_text(value),
             (Kind::Time | Kind::Plain, _) => text_of(value),
         };
         cut(&visible(&text))
@@ -404,6 +412,22 @@ pub(crate) fn text_of(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+/// A failure in words, with its causes behind it.
+pub(crate) fn failure_text(failure: &Value) -> String {
+    let part = |name: &str| failure[name].as_str().unwrap_or_default();
+    let own = match (part("ErrorType"), part("ErrorMessage")) {
+        ("", message) => message.to_owned(),
+        (kind, "") => kind.to_owned(),
+        (kind, message) => format!("{kind}: {message}"),
+    };
+    match &failure["InnerFailure"] {
+        Value::Object(_) => {
+            format!("{own}; caused by {}", failure_text(&failure["InnerFailure"]))
+        }
+        _ => own,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | Path | Who |
 //! |---|---|
-//! | `/` | a page that says that the app runs |
+//! | `GET /` | a page that says that the app runs, unless a function has that route |
 //! | `/health/...`, `/metrics`, `/admin/...` | the host itself |
 //! | `/runtime/webhooks/...` | the management API and the webhooks of triggers |
 //! | anything else | the app's functions, by route |
@@ -191,4 +191,39 @@ pub(crate) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
         traceparent: text("traceparent")?.into(),
         tracestate: text("tracestate").unwrap_or_default().into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use everstep::{App, Failure};
+
+    use crate::{
+        FunctionApp, Http, HttpCall,
+        start::testing::{Running, nothing},
+    };
+
+    #[tokio::test]
+    async fn the_home_page_is_read_and_nothing_else_can_be_done_to_it() {
+        let host = Running::open(nothing()).await;
+        let home = host.ask("GET /", "").await;
+        assert_eq!(home.status, 200);
+        assert!(home.body.contains("Your app is up and running"), "{}", home.body);
+        assert_eq!(host.ask("HEAD /", "").await.status, 200);
+        for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"] {
+            assert_eq!(host.ask(&format!("{method} /"), "").await.status, 404, "{method}");
+        }
+        host.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_function_at_the_root_comes_before_the_home_page() {
+        let app =
+            FunctionApp::new(App::new("1"))
+                .http("Root", Http::get("/"), async |_: HttpCall| Ok::<_, Failure>("mine"));
+        let file = r#"{"version": "2.0", "extensions": {"http": {"routePrefix": ""}}}"#;
+        let host = Running::with_file(app, "host.json", file).await;
+        assert_eq!(host.ask("GET /", "").await.body, "mine");
+        assert_eq!(host.ask("POST /", "").await.status, 404);
+        host.stop().await;
+    }
 }

@@ -7,7 +7,7 @@ use super::World;
 use crate::{
     args::{Counts, Filter, Format, Kind, Ls, Order, Sql},
     client::{Api, Call},
-    console::{Column, Item, moment, plain},
+    console::{Column, Item, failing, moment, plain},
     fault::{Exit, Fault},
     time,
 };
@@ -23,6 +23,8 @@ const INSTANCES: &[Column] = &[
     moment("CREATED", "createdTime"),
     moment("UPDATED", "lastUpdatedTime"),
 ];
+/// Shown where something listed has failed.
+const FAILURE: Column = failing("FAILURE", "failure");
 const COUNTS: &[Column] = &[
     plain("KIND", "kind"),
     plain("NAME", "name"),
@@ -34,10 +36,12 @@ const COUNTS: &[Column] = &[
 pub(crate) async fn ls(ls: &Ls, world: &mut World) -> Result<Exit, Fault> {
     let api = world.api(&ls.common.connect)?;
     let streams = matches!(world.console.format(), Format::Jsonl | Format::Ids);
+    let is_table = world.console.format() == Format::Table;
     let limit = if ls.all { u32::MAX } else { ls.limit };
     let (mut cursor, mut found, mut count) = (ls.cursor.clone(), Vec::new(), 0_u32);
     loop {
         let call = list_call(ls).query("top", (limit - count).min(PAGE).to_string());
+        let call = if is_table { call.query("showDetails", "true") } else { call };
         let (page, next) = page(&api, call, cursor).await?;
         count = count.saturating_add(u32::try_from(page.len()).unwrap_or(u32::MAX));
         if streams {
@@ -51,7 +55,10 @@ pub(crate) async fn ls(ls: &Ls, world: &mut World) -> Result<Exit, Fault> {
         }
     }
     if !streams {
-        world.console.list(INSTANCES, &found)?;
+        let has_failures = is_table && found.iter().any(|item| item.get("failure").is_object());
+        let failure = has_failures.then_some(FAILURE);
+        let columns: Vec<Column> = INSTANCES.iter().cloned().chain(failure).collect();
+        world.console.list(&columns, &found)?;
     }
     if let Some(cursor) = cursor.filter(|_| ls.watch.watch.is_none()) {
         world

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     args::{Format, Look, Show, Why},
     client::Call,
-    console::{Column, Item, moment, plain},
+    console::{Column, Item, failing, moment, plain},
     fault::{Exit, Fault},
 };
 
@@ -29,6 +29,7 @@ pub(super) const INSTANCE: &[Column] = &[
     plain("custom status", "customStatus"),
     plain("input", "input"),
     plain("output", "output"),
+    failing("failure", "failure"),
 ];
 const EVENTS: &[Column] = &[
     plain("#", "EventId"),
@@ -55,7 +56,11 @@ pub(crate) async fn show(show: &Show, world: &mut World) -> Result<Exit, Fault> 
     let is_table = world.console.format() == Format::Table;
     let shown = Shown { input: show.input, history: show.history && !is_table };
     let status = source.status(&id, shown).await?;
-    world.console.one(INSTANCE, &status)?;
+    // The output of what has failed is the message of its failure, once more.
+    let has_failure = is_table && status.get("failure").is_object();
+    let is_shown = |column: &&Column| !(has_failure && column.key == "output");
+    let columns: Vec<Column> = INSTANCE.iter().filter(is_shown).cloned().collect();
+    world.console.one(&columns, &status)?;
     if show.history && is_table {
         let events = source.history(&id).await?;
         world.console.data("\n")?;
@@ -72,7 +77,7 @@ pub(crate) async fn history(look: &Look, world: &mut World) -> Result<Exit, Faul
     Ok(Exit::Ok)
 }
 
-pub(super) fn print_events(events: &[Item], world: &mut World) -> Result<(), Fault> {
+fn print_events(events: &[Item], world: &mut World) -> Result<(), Fault> {
     if world.console.format() != Format::Table {
         return world.console.list(EVENTS_CSV, events);
     }

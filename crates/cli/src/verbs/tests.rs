@@ -126,6 +126,26 @@ async fn show_prints_the_instance_and_its_history() {
 }
 
 #[tokio::test]
+async fn show_and_ls_tell_what_failed_and_how() {
+    const WITH_DETAILS: &str = r#"{"name":"order","instanceId":"a","runtimeStatus":"Failed","output":"no money","createdTime":"2026-01-02T02:59:00Z","lastUpdatedTime":"2026-01-02T02:59:30Z","failure":{"ErrorType":"NoMoney","ErrorMessage":"no money","StackTrace":null,"InnerFailure":{"ErrorType":"BankAway","ErrorMessage":"it does not answer","StackTrace":null,"InnerFailure":null,"IsNonRetriable":false},"IsNonRetriable":true}}"#;
+    let host = FakeHost::new().on("GET instances/a?", 200, WITH_DETAILS).on(
+        "GET instances?",
+        200,
+        &format!("[{WITH_DETAILS},{RUNNING}]"),
+    );
+    insta::assert_snapshot!(shown(&host, "show a").await.out, @"");
+    insta::assert_snapshot!(shown(&host, "ls").await.out, @"");
+    let asked = host.asked();
+    assert!(asked.lines().last().unwrap().contains("showDetails=true"), "{asked}");
+    assert_eq!(piped(&host, "show a").await.out, format!("{WITH_DETAILS}\n"));
+    piped(&host, "ls").await;
+    assert!(
+        !host.asked().lines().last().unwrap().contains("showDetails"),
+        "tools get what they got"
+    );
+}
+
+#[tokio::test]
 async fn an_instance_that_is_not_there_is_said_by_its_id() {
     let host = FakeHost::new();
     for line in [
@@ -579,11 +599,17 @@ async fn import_sends_each_instance_once_and_says_what_became_of_it() {
 
 #[tokio::test]
 async fn a_dry_run_of_an_import_only_looks() {
-    let host = FakeHost::new().on("GET instances/a?", 200, DONE).on("GET instances/b?", 200, RUNNING);
+    let host =
+        FakeHost::new().on("GET instances/a?", 200, DONE).on("GET instances/b?", 200, RUNNING);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.jsonl");
     let live = exported("d", "Running", "").replace(r#","record":"CgE=""#, "");
-    let all = [exported("a", "Completed", ""), exported("b", "Failed", ""), exported("c", "Failed", ""), live];
+    let all = [
+        exported("a", "Completed", ""),
+        exported("b", "Failed", ""),
+        exported("c", "Failed", ""),
+        live,
+    ];
     std::fs::write(&file, all.join("\n")).unwrap();
     let dry = async |flags: &str| {
         shown(&host, &format!("import {} --dry-run {flags}", file.display())).await.out
