@@ -7,7 +7,7 @@
 //! | the connection string of an account | that account, over the network |
 //! | missing or empty | the service in this process, with its files in the hub's folder |
 //! | `UseDevelopmentStorage=true` | whoever answers on the ports of emulators; if nobody does, the service in this process |
-//! | only parts, such as `NAME__accountName` | an error: this host fetches no tokens for identities |
+//! | only parts, such as `NAME__accountName` | that account, with tokens of the identity that the app runs as |
 //!
 //! O1  The service in this process starts with the first who needs it and at most once. It answers on loopback only.
 //! O2  No text of this module holds a key.
@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use everstep_azure::identity::{self, Identity};
 use everstep_functions::config::{self, Settings};
 use everstep_storage::{
     account::{Account, ConnectionError, Kind},
@@ -34,6 +35,8 @@ use tokio::{
 };
 
 use crate::serve::{self, Limits};
+
+mod parts;
 
 /// The setting that bindings mean if they name none.
 pub(crate) const DEFAULT: &str = "AzureWebJobsStorage";
@@ -51,9 +54,20 @@ pub enum Error {
         /// What is wrong with it.
         source: ConnectionError,
     },
-    /// The setting is there in parts, or its name is none.
+    /// The setting's name is none.
     #[error(transparent)]
     Setting(#[from] config::Error),
+    /// The setting is there in parts, and they do not fit together.
+    #[error(transparent)]
+    Parts(#[from] parts::Error),
+    /// The app has no identity here.
+    #[error("the setting `{setting}`: {source}")]
+    Identity {
+        /// Which.
+        setting: String,
+        /// Why not.
+        source: identity::Error,
+    },
     /// The service in this process does not open.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -96,6 +110,8 @@ struct State {
     /// By the setting's name in lower case.
     connections: BTreeMap<String, Arc<Connection>>,
     embedded: Option<Embedded>,
+    /// By the id of the client, nothing for the app's only one: a clone shares its tokens.
+    identities: BTreeMap<Option<String>, Identity>,
     listening: Vec<JoinHandle<()>>,
 }
 
@@ -117,6 +133,8 @@ pub(crate) struct Connection {
     pub(crate) service: Option<Service>,
     /// What it is, for people.
     what: String,
+    /// How its name is spelled where it is set in parts.
+    parts_of: Option<String>,
 }
 
 impl Ports {
@@ -144,7 +162,13 @@ impl Storage {
     }
 
     async fn connect(&self, state: &mut State, setting: &str) -> Result<Connection, Error> {
-        let Some(text) = value(&self.settings, setting)? else {
+        let text = value(&self.settings, setting)?;
+        if text.is_none()
+            && let Some((spelled, parts)) = self.settings.connection_parts(setting)
+        {
+            return self.by_identity(state, setting, &spelled, &parts);
+        }
+        let Some(text) = text else {
             let embedded = match &state.embedded {
                 Some(embedded) => embedded.clone(),
                 None => {
@@ -176,6 +200,42 @@ impl Storage {
             }
         }
         Ok(Connection::remote(setting, account))
+    }
+
+    /// An account that the app's identity opens.
+    fn by_identity(
+        &self,
+        state: &mut State,
+        setting: &str,
+        spelled: &str,
+        parts: &[(&str, &str)],
+    ) -> Result<Connection, Error> {
+        let parts = parts::read(spelled, parts)?;
+        let identity = match state.identities.get(&parts.client) {
+            Some(identity) => identity.clone(),
+            None => {
+                let found = self.identity(parts.client.as_deref());
+                let identity = found
+                    .map_err(|source| Error::Identity { setting: spelled.to_owned(), source })?;
+                state.identities.insert(parts.client.clone(), identity.clone());
+                identity
+            }
+        };
+        let endpoints = [parts.blob.as_deref(), parts.queue.as_deref()];
+        let account =
+            Account::of_identity(&parts.account, endpoints, Arc::new(parts::Bearer(identity)))
+                .map_err(|source| parts::wrong(spelled, source))?;
+        let connection = Connection::remote(setting, account);
+        let what = format!("{} as the app's identity", connection.what);
+        Ok(Connection { what, parts_of: Some(spelled.to_owned()), ..connection })
+    }
+
+    fn identity(&self, client: Option<&str>) -> Result<Identity, identity::Error> {
+        let setting = |name: &str| match client {
+            Some(client) if name == "AZURE_CLIENT_ID" => Some(client.to_owned()),
+            _ => self.settings.get(name).map(str::to_owned),
+        };
+        Identity::from_settings(setting, everstep_azure::http_client())
     }
 
     /// The ports for blobs and queues, if nobody has one of them.
@@ -253,21 +313,9 @@ impl Storage {
 fn value(settings: &Settings, setting: &str) -> Result<Option<String>, Error> {
     match settings.connection(setting) {
         Ok(text) => Ok(Some(text.to_owned())),
-        Err(error) if setting.contains(['=', ';']) || is_in_parts(settings, setting) => {
-            Err(Error::Setting(error))
-        }
+        Err(error) if setting.contains(['=', ';']) => Err(Error::Setting(error)),
         Err(_) => Ok(None),
     }
-}
-
-/// Whether something is set below the name: an identity in the place of a key.
-fn is_in_parts(settings: &Settings, setting: &str) -> bool {
-    let spelled = |name: &str| name.replace("__", ":").to_lowercase();
-    let starts = [format!("AzureWebJobs{setting}:"), format!("{setting}:")].map(|it| spelled(&it));
-    settings.pairs().any(|(name, value)| {
-        let name = spelled(name);
-        !value.is_empty() && starts.iter().any(|start| name.starts_with(start))
-    })
 }
 
 /// Whether an account is that of an emulator on this machine.
@@ -292,6 +340,7 @@ impl Connection {
             what: format!(
                 "in this process, blobs on http://127.0.0.1:{blob}, queues on http://127.0.0.1:{queue}"
             ),
+            parts_of: None,
         }
     }
 
@@ -307,6 +356,7 @@ impl Connection {
             queues: Queues::new(&account),
             blobs: Blobs::new(&account),
             service: None,
+            parts_of: None,
             account,
         }
     }
@@ -320,6 +370,9 @@ impl Connection {
     }
 
     fn without(&self, source: &ConnectionError) -> Error {
+        if let Some(spelled) = &self.parts_of {
+            return Error::Parts(parts::wrong(spelled, source.clone()));
+        }
         Error::Connection { setting: self.setting.clone(), source: source.clone() }
     }
 
@@ -402,12 +455,12 @@ mod tests {
             ("Empty", ""),
             ("Emulated", "UseDevelopmentStorage=true"),
             ("Identity__accountName", "acct"),
-            ("AzureWebJobsOther__queueServiceUri", "https://acct.queue.core.windows.net"),
+            ("AzureWebJobsOther__queueServiceUri", "https://other.queue.core.windows.net"),
+            ("Odd__credential", "password"),
+            ("Clear__queueServiceUri", "http://acct.queue.example"),
         ];
         let (storage, _folder) = storage(&pairs, Ports::Any);
         let remote = "acct.blob.core.windows.net, acct.queue.core.windows.net";
-        let tried = "only parts of it are set, as";
-        let remedy = "this host needs a whole connection string, write one as";
         for (setting, expected) in [
             ("Orders", remote.to_owned()),
             ("", "in this process".to_owned()),
@@ -418,23 +471,105 @@ mod tests {
                 "Bad",
                 "the setting `Bad`: the connection string has no `AccountKey`; add `AccountKey=...` or `SharedAccessSignature=...`; both stand in the portal under \"Access keys\" and \"Shared access signature\"".to_owned(),
             ),
+            ("Identity", format!("{remote} as the app's identity")),
+            ("Other", "other.queue.core.windows.net as the app's identity".to_owned()),
             (
-                "Identity",
-                format!("settings: the connection `Identity` is not set: {tried} `Identity__...`; {remedy} `Identity`"),
+                "Odd",
+                "the setting `Odd__credential` is `password`; write `managedidentity`, or leave it out".to_owned(),
             ),
             (
-                "Other",
-                format!("settings: the connection `Other` is not set: {tried} `AzureWebJobsOther__...`; {remedy} `AzureWebJobsOther`"),
+                "Clear",
+                "the setting `Clear__queueServiceUri` is `http://acct.queue.example`; write it with `https://`: tokens do not travel in the clear".to_owned(),
             ),
         ] {
             assert_eq!(used(&storage, setting).await, expected, "{setting}");
         }
         let shown = storage.shown().await.unwrap();
-        assert!(
-            shown.ends_with(&format!("; {remote} (Orders)")) || shown.starts_with(remote),
-            "{shown}"
-        );
+        assert!(shown.contains(&format!("{remote} (Orders)")), "{shown}");
+        assert!(shown.contains(&format!("{remote} as the app's identity (Identity)")), "{shown}");
         assert!(shown.contains("in this process, blobs on http://127.0.0.1:"), "{shown}");
+        storage.stop().await;
+    }
+
+    /// A queue service that takes one token after the other, the first one never.
+    async fn guarded(seen: Arc<std::sync::Mutex<Vec<(String, String)>>>) -> String {
+        let answer = move |headers: http::HeaderMap| {
+            let text =
+                |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+            let (token, version) = (text("authorization"), text("x-ms-version"));
+            let mut seen = seen.lock().unwrap();
+            seen.push((token.clone(), version));
+            let is_first = seen[0].0 == token;
+            let status = if is_first { 401 } else { 200 };
+            let body = if is_first { "" } else { "<QueueMessagesList/>" };
+            std::future::ready((http::StatusCode::from_u16(status).unwrap(), body))
+        };
+        let router = axum::Router::new().fallback(answer);
+        let listener = any_port().await.unwrap();
+        let url = format!("http://{}/acct", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    #[tokio::test]
+    async fn an_identitys_token_opens_a_queue_and_is_renewed_when_it_is_refused() {
+        let identity = everstep_stand_ins::identity::Identity::start().await;
+        let seen = Arc::<std::sync::Mutex<Vec<(String, String)>>>::default();
+        let url = guarded(Arc::clone(&seen)).await;
+        let mut pairs = vec![
+            ("Orders__queueServiceUri", url.clone()),
+            ("Orders__credential", "managedIdentity".to_owned()),
+            ("Orders__clientId", "42".to_owned()),
+            ("Again__queueServiceUri", url),
+            ("Again__clientId", "42".to_owned()),
+        ];
+        pairs.extend(identity.settings());
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (storage, _folder) = storage(&pairs, Ports::Any);
+        for setting in ["Orders", "Again"] {
+            let connection = storage.connection(setting).await.unwrap();
+            for _ in 0..2 {
+                assert!(connection.queues().unwrap().peek("orders", 1).await.unwrap().is_empty());
+            }
+            assert_eq!(
+                connection.blobs().err().unwrap().to_string(),
+                format!(
+                    "the connection `{setting}` names no blob service; add `{setting}__blobServiceUri`"
+                )
+            );
+        }
+        assert_eq!(
+            identity.calls("AppServiceToken"),
+            2,
+            "one for the refused one and one for all else"
+        );
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), 5);
+        assert!(
+            seen.iter()
+                .all(|(token, version)| token.starts_with("Bearer ") && version == "2021-12-02")
+        );
+        let claims = seen[4].0.split('.').nth(1).unwrap();
+        let claims =
+            base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims).unwrap();
+        assert!(
+            String::from_utf8(claims).unwrap().contains("\"aud\":\"https://storage.azure.com\"")
+        );
+        storage.stop().await;
+    }
+
+    #[tokio::test]
+    async fn without_a_token_a_call_says_who_refused_it() {
+        let identity = everstep_stand_ins::identity::Identity::start().await;
+        let mut pairs = vec![("Orders__accountName", "acct".to_owned())];
+        pairs.extend(identity.settings());
+        pairs.retain(|(name, _)| *name != "IDENTITY_HEADER");
+        pairs.push(("IDENTITY_HEADER", "wrong".to_owned()));
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (storage, _folder) = storage(&pairs, Ports::Any);
+        let connection = storage.connection("Orders").await.unwrap();
+        let error = connection.queues().unwrap().peek("orders", 1).await.unwrap_err().to_string();
+        assert!(error.contains("there is no token for the storage account: the identity endpoint (`IDENTITY_ENDPOINT`) refused a token for `https://storage.azure.com` (400)"), "{error}");
         storage.stop().await;
     }
 

@@ -26,6 +26,7 @@ const fn arrows(
     Arrows { folder, code, tests }
 }
 
+const AZURE: &str = "everstep-azure";
 const ENGINE: &str = "everstep-engine";
 const FUNCTIONS: &str = "everstep-functions";
 const HOST: &str = "everstep-host";
@@ -66,8 +67,8 @@ const ARROWS: [Arrows; 22] = [
     arrows("sql", &[ENGINE, STORE, MODEL], &[EMBEDDED, RUNTIME, WORKER]),
     arrows(
         "host",
-        &[SDK, FUNCTIONS, HTTP, PYTHON, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED, MODEL],
-        &[MEMORY],
+        &[AZURE, SDK, FUNCTIONS, HTTP, PYTHON, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED, MODEL],
+        &[MEMORY, STAND_INS],
     ),
     arrows("cli", &[HOST, FUNCTIONS], &[SDK]),
     arrows("sim", EVERYTHING_BELOW, &[]),

@@ -347,6 +347,24 @@ impl Settings {
         })
     }
 
+    /// A connection that is set in parts, as `{name}__{part}`: how its name is spelled, and its parts that are not empty.
+    pub fn connection_parts(&self, name: &str) -> Option<(String, Vec<(&str, &str)>)> {
+        let name = if name.is_empty() { "Storage" } else { name };
+        [format!("AzureWebJobs{name}"), name.to_owned()].into_iter().find_map(|spelled| {
+            let start = format!("{}:", key(&spelled));
+            let below = self.entries.range(start.clone()..);
+            let below = below.take_while(|(key, _)| key.starts_with(&start));
+            let parts: Vec<_> = below
+                .filter(|(_, entry)| !entry.value.is_empty())
+                .map(|(_, entry)| {
+                    let part = entry.name.rsplit("__").next().unwrap_or_default();
+                    (part.rsplit(':').next().unwrap_or_default(), entry.value.as_str())
+                })
+                .collect();
+            (!parts.is_empty()).then_some((spelled, parts))
+        })
+    }
+
     fn has_below(&self, name: &str) -> bool {
         let start = format!("{}:", key(name));
         self.entries.range(start.clone()..).next().is_some_and(|(key, _)| key.starts_with(&start))
@@ -539,6 +557,31 @@ mod tests {
         assert_eq!(settings(&all[3..]).connection(""), Ok("4"));
         assert_eq!(settings(&all[3..]).connection("AzureWebJobsStorage"), Ok("4"));
         assert_eq!(settings(&[("CUSTOMCONNSTR_db", "5")]).connection("db"), Ok("5"));
+    }
+
+    #[test]
+    fn a_connection_in_parts_is_found_under_both_of_its_names() {
+        let all = [
+            ("AzureWebJobsStorage__accountName", "acct"),
+            ("AzureWebJobsStorage__credential", "managedidentity"),
+            ("Orders:queueServiceUri", "https://a"),
+            ("Orders__clientId", ""),
+            ("Ordersx__clientId", "1"),
+        ];
+        let all = settings(&all);
+        let storage = (
+            "AzureWebJobsStorage".to_owned(),
+            vec![("accountName", "acct"), ("credential", "managedidentity")],
+        );
+        assert_eq!(all.connection_parts(""), Some(storage.clone()));
+        assert_eq!(all.connection_parts("Storage"), Some(storage.clone()));
+        assert_eq!(
+            all.connection_parts("azurewebjobsstorage").map(|found| found.1),
+            Some(storage.1)
+        );
+        let orders = ("Orders".to_owned(), vec![("queueServiceUri", "https://a")]);
+        assert_eq!(all.connection_parts("Orders"), Some(orders));
+        assert_eq!(all.connection_parts("Missing"), None);
     }
 
     #[test]

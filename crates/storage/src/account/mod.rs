@@ -4,12 +4,15 @@
 //! A2  Signing is pure: the same request gives the same string, whoever asks. The client signs with it and the embedded
 //!     service checks with it; tests build the string in another way.
 //!
-//! Absent on purpose: table and file endpoints, and tokens of identities. Start at [`Account::parse`].
+//! A3  A token travels over HTTPS, or within this machine.
+//!
+//! Absent on purpose: table and file endpoints, and where tokens of identities come from: see [`Tokens`]. Start at
+//! [`Account::parse`].
 
 pub(crate) mod sas;
 pub mod sign;
 
-use std::fmt;
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Url;
@@ -70,6 +73,20 @@ pub(crate) enum Credential {
     Key(Vec<u8>),
     /// A query string that goes with each request, without its question mark.
     Signature(String),
+    /// Bearer tokens of an identity.
+    Tokens(Arc<dyn Tokens>),
+}
+
+/// What [`Tokens`] answers.
+pub type TokenAnswer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Gives the bearer tokens of an identity that the storage account knows.
+pub trait Tokens: Send + Sync {
+    /// One that is good at present; an error is a text without secrets.
+    fn token(&self) -> TokenAnswer<'_, Result<String, String>>;
+
+    /// The account refused this one, so the next is to be new.
+    fn refused<'a>(&'a self, token: &'a str) -> TokenAnswer<'a, ()>;
 }
 
 /// Why a connection string cannot be used. The text never holds a key.
@@ -136,6 +153,20 @@ impl Account {
         }
     }
 
+    /// An account that knows an identity. Endpoints that are not given are those of the account's name.
+    pub fn of_identity(
+        name: &str,
+        [blob, queue]: [Option<&str>; 2],
+        tokens: Arc<dyn Tokens>,
+    ) -> Result<Self, ConnectionError> {
+        let endpoint = |kind: Kind, written: Option<&str>| match written {
+            Some(written) => token_endpoint(kind, written).map(Some),
+            None => endpoint(&Parts(vec![]), name, kind),
+        };
+        let (blob, queue) = (endpoint(Kind::Blob, blob)?, endpoint(Kind::Queue, queue)?);
+        Ok(Self { name: name.to_owned(), credential: Credential::Tokens(tokens), blob, queue })
+    }
+
     /// The account that the embedded service has, answering on these ports of the loopback address.
     pub fn local(blob_port: u16, queue_port: u16) -> Self {
         let key = BASE64_STANDARD.decode(EMULATOR_KEY).expect("the well-known key is base64");
@@ -180,6 +211,7 @@ impl fmt::Debug for Account {
         let credential = match self.credential {
             Credential::Key(_) => "key (hidden)",
             Credential::Signature(_) => "shared access signature (hidden)",
+            Credential::Tokens(_) => "tokens of an identity",
         };
         f.debug_struct("Account")
             .field("name", &self.name)
@@ -313,6 +345,28 @@ fn endpoint(parts: &Parts<'_>, name: &str, kind: Kind) -> Result<Option<Url>, Co
     })
 }
 
+/// Where a service answers that gets tokens (A3).
+fn token_endpoint(kind: Kind, written: &str) -> Result<Url, ConnectionError> {
+    let wrong = |hint| ConnectionError::Value {
+        setting: kind.setting(),
+        value: written.split('?').next().unwrap_or_default().to_owned(),
+        hint,
+    };
+    let url = web_url(written)
+        .filter(|url| url.query().is_none())
+        .ok_or_else(|| wrong("write an address such as `https://name.example.net`"))?;
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(wrong("write it with `https://`: tokens do not travel in the clear"));
+    }
+    Ok(url)
+}
+
+/// Whether an address is of this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
 fn web_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     matches!(url.scheme(), "http" | "https").then_some(url)
@@ -420,6 +474,54 @@ mod tests {
             assert_eq!(said(text), expected, "{text}");
             assert!(!said(text).contains("c2Vj"), "{text}");
         }
+    }
+
+    struct NoTokens;
+
+    impl Tokens for NoTokens {
+        fn token(&self) -> TokenAnswer<'_, Result<String, String>> {
+            Box::pin(async { Err("none".to_owned()) })
+        }
+
+        fn refused<'a>(&'a self, _: &'a str) -> TokenAnswer<'a, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[test]
+    fn an_account_of_an_identity_answers_at_its_name_or_where_it_is_written() {
+        fn of(
+            name: &str,
+            blob: Option<&str>,
+            queue: Option<&str>,
+        ) -> Result<String, ConnectionError> {
+            let account = Account::of_identity(name, [blob, queue], Arc::new(NoTokens))?;
+            let show = |kind| match account.endpoint(kind) {
+                Ok(url) => url.to_string(),
+                Err(error) => error.to_string(),
+            };
+            Ok(format!("{} {}", show(Kind::Blob), show(Kind::Queue)))
+        }
+        assert_eq!(
+            of("acct", None, None).unwrap(),
+            "https://acct.blob.core.windows.net/ https://acct.queue.core.windows.net/"
+        );
+        assert_eq!(
+            of("", None, Some("https://a.queue.example")).unwrap(),
+            "the connection string names no blob service; add `BlobEndpoint=https://...` https://a.queue.example/"
+        );
+        assert!(of("", Some("http://127.0.0.1:7/acct"), None).is_ok());
+        let said = |url: &str| of("", Some(url), None).unwrap_err().to_string();
+        assert_eq!(
+            said("http://a.blob.example"),
+            "`BlobEndpoint` of the connection string is `http://a.blob.example`; write it with `https://`: tokens do not travel in the clear"
+        );
+        assert_eq!(
+            said("https://a.blob.example?sig=c2VjcmV0"),
+            "`BlobEndpoint` of the connection string is `https://a.blob.example`; write an address such as `https://name.example.net`"
+        );
+        let account = Account::of_identity("acct", [None, None], Arc::new(NoTokens)).unwrap();
+        assert!(format!("{account:?}").contains("tokens of an identity"));
     }
 
     #[test]

@@ -37,6 +37,14 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// The identity that the account knows gave no token. Nothing was sent.
+    #[error("{doing}: there is no token for the storage account: {reason}")]
+    Token {
+        /// What was tried.
+        doing: String,
+        /// Why there is none.
+        reason: String,
+    },
     /// The service is busy and stayed so through all attempts.
     #[error("{doing}: the storage service is busy; try again later")]
     Throttled {
@@ -85,7 +93,10 @@ impl Error {
             | Self::Conflict { code, .. }
             | Self::Auth { code, .. }
             | Self::Service { code, .. } => Some(code),
-            Self::Throttled { .. } | Self::Transport { .. } | Self::Invalid { .. } => None,
+            Self::Token { .. }
+            | Self::Throttled { .. }
+            | Self::Transport { .. }
+            | Self::Invalid { .. } => None,
         }
     }
 
@@ -134,7 +145,7 @@ pub(super) struct Refusal {
 fn advice(code: &str) -> &'static str {
     match code {
         "AuthenticationFailed" => {
-            "check the account's key or signature in the connection string, and that this machine's clock is right"
+            "check the account's key or signature in the connection string, or the identity's tenant, and that this machine's clock is right"
         }
         "AuthorizationFailure" => {
             "the account's firewall or its network rules keep this machine out, or the signature does not allow this"
@@ -142,7 +153,7 @@ fn advice(code: &str) -> &'static str {
         "AuthorizationPermissionMismatch"
         | "AuthorizationResourceTypeMismatch"
         | "AuthorizationServiceMismatch" => {
-            "the shared access signature does not allow this; make one with more permissions"
+            "the shared access signature or the identity does not allow this; make a signature with more permissions, or give the identity the role `Storage Queue Data Contributor` or `Storage Blob Data Owner`"
         }
         "KeyBasedAuthenticationNotPermitted" => {
             "the account does not allow keys; allow them in the account's configuration"

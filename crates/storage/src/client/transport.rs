@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     Clock, VERSION,
-    account::{Account, ConnectionError, Credential, EMULATOR_ACCOUNT, Kind, sign},
+    account::{
+        Account, ConnectionError, Credential, EMULATOR_ACCOUNT, Kind, Tokens, is_loopback, sign,
+    },
     date, name,
     service::Core,
     system_clock, xml,
@@ -97,6 +99,23 @@ pub(crate) struct Remote {
     account: Account,
     endpoint: Url,
     options: ClientOptions,
+}
+
+/// What shows that a request is allowed.
+enum Proof<'a> {
+    /// A signature over the request.
+    Key(&'a [u8]),
+    /// A part of its query.
+    Signature(&'a str),
+    /// A header; and who is told when it is refused.
+    Token(&'a Arc<dyn Tokens>, String),
+}
+
+/// A header's value that logs do not show.
+fn secret(value: String) -> Option<HeaderValue> {
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// One call before it is sent.
@@ -337,9 +356,17 @@ async fn success(answer: Answer) -> Result<Answer, Error> {
 impl Remote {
     async fn send(&self, call: Call) -> Result<Answer, Error> {
         let request_id = random_id();
-        let mut attempt = 0;
+        let (mut attempt, mut renewed) = (0, false);
         loop {
-            let (error, asked) = match self.attempt(&call, &request_id).await {
+            let proof = self.proof(&call.doing).await?;
+            let (error, asked) = match self.attempt(&call, &request_id, &proof).await {
+                // A token may have been taken back before its end: once, a new one is tried.
+                Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed => {
+                    let Proof::Token(tokens, token) = &proof else { return success(answer).await };
+                    tokens.refused(token).await;
+                    renewed = true;
+                    continue;
+                }
                 Ok(answer) if is_passing(answer.status) => {
                     let refusal = answer.refusal().await;
                     let after = refusal.after;
@@ -360,7 +387,24 @@ impl Remote {
         }
     }
 
-    async fn attempt(&self, call: &Call, request_id: &str) -> Result<Answer, Error> {
+    /// What will show that the request is allowed.
+    async fn proof<'a>(&'a self, doing: &str) -> Result<Proof<'a>, Error> {
+        match self.account.credential() {
+            Credential::Key(key) => Ok(Proof::Key(key)),
+            Credential::Signature(signature) => Ok(Proof::Signature(signature)),
+            Credential::Tokens(tokens) => match tokens.token().await {
+                Ok(token) => Ok(Proof::Token(tokens, token)),
+                Err(reason) => Err(Error::Token { doing: doing.to_owned(), reason }),
+            },
+        }
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        request_id: &str,
+        proof: &Proof<'_>,
+    ) -> Result<Answer, Error> {
         let mut url = self.endpoint.clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}{}", call.path));
@@ -368,8 +412,8 @@ impl Remote {
         url.set_query(Some(&query).filter(|query| !query.is_empty()).map(String::as_str));
         let mut headers = call.headers.clone();
         self.add_headers(&mut headers, call, request_id);
-        match self.account.credential() {
-            Credential::Key(key) => {
+        match proof {
+            Proof::Key(key) => {
                 let signed = sign::Signed {
                     method: &call.method,
                     path: url.path(),
@@ -377,11 +421,17 @@ impl Remote {
                     headers: &headers,
                 };
                 let value = sign::authorization(self.account.name(), key, signed);
-                let mut value = HeaderValue::try_from(value).expect("names and base64 are ASCII");
-                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, secret(value).expect("names and base64 are ASCII"));
+            }
+            Proof::Token(_, token) => {
+                let strange = || Error::Token {
+                    doing: call.doing.clone(),
+                    reason: "what came is no token".to_owned(),
+                };
+                let value = secret(format!("Bearer {token}")).ok_or_else(strange)?;
                 headers.insert(AUTHORIZATION, value);
             }
-            Credential::Signature(signature) => {
+            Proof::Signature(signature) => {
                 if !query.is_empty() {
                     query.push('&');
                 }
@@ -419,11 +469,6 @@ impl Remote {
 /// Whether the same request may succeed a moment later.
 fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// What the network said, without the address: its query may hold a signature.

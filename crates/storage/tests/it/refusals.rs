@@ -290,7 +290,7 @@ async fn a_wrong_key_a_wrong_account_an_old_date_and_no_signature_are_refused() 
         assert!(matches!(&error, Error::Auth { code, .. } if code == "AuthenticationFailed"));
         assert_eq!(
             error.to_string(),
-            "listing queues: the storage account refused the request (AuthenticationFailed); check the account's key or signature in the connection string, and that this machine's clock is right"
+            "listing queues: the storage account refused the request (AuthenticationFailed); check the account's key or signature in the connection string, or the identity's tenant, and that this machine's clock is right"
         );
     }
 }
@@ -335,7 +335,7 @@ async fn a_signature_for_the_account_allows_what_its_letters_say_while_it_lasts(
     let error = adder.list("").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "listing queues: the storage account refused the request (AuthorizationPermissionMismatch); the shared access signature does not allow this; make one with more permissions"
+        "listing queues: the storage account refused the request (AuthorizationPermissionMismatch); the shared access signature or the identity does not allow this; make a signature with more permissions, or give the identity the role `Storage Queue Data Contributor` or `Storage Blob Data Owner`"
     );
     let code = async |signature: &str| {
         queues(signature).list("").await.unwrap_err().code().unwrap().to_owned()
