@@ -42,6 +42,8 @@ const NAME: &str = "app-name";
 const LIBRARY: &str = "app_name";
 const DEPENDENCIES: &str = "# dependencies on Everstep\n";
 const WORKSPACE: &str = "# workspace\n";
+/// The version of the crates that belong to this binary.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// `everstep new`
 pub(crate) fn new(new: &New, console: &mut Console) -> Result<(), Fault> {
@@ -151,9 +153,14 @@ fn make(
     // A path may name the folder; the package is called like its last part.
     let name = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
     check_name(name)?;
-    let files = match language {
-        Language::Rust => rendered(name, &origin(everstep)?, is_below_a_package(folder)),
-        Language::Python => PYTHON.map(|(path, text)| (path, text.replace(NAME, name))).into(),
+    let (files, told) = match language {
+        Language::Rust => {
+            let origin = origin(everstep)?;
+            (rendered(name, &origin, is_below_a_package(folder)), Some(origin.told()))
+        }
+        Language::Python => {
+            (PYTHON.map(|(path, text)| (path, text.replace(NAME, name))).into(), None)
+        }
     };
     let there: Vec<&str> =
         files.iter().map(|(path, _)| *path).filter(|path| folder.join(path).exists()).collect();
@@ -170,6 +177,7 @@ fn make(
         fs::write(&path, text).map_err(|error| Fault::file("cannot write", &path, &error))?;
     }
     console.note(&format!("made {} in {}", name, folder.display()));
+    told.iter().for_each(|told| console.note(told));
     console.note(&format!("next: everstep start {}", folder.display()));
     Ok(())
 }
@@ -218,23 +226,36 @@ fn origin(named: Option<&Path>) -> Result<Origin, Fault> {
 
 impl Origin {
     fn dependencies(&self) -> String {
+        let version = VERSION;
         match self {
             Self::Folder(folder) => {
                 let path = |part: &str| toml_text(&folder.join("crates").join(part));
                 format!(
-                    "everstep = {{ path = {} }}\neverstep-host = {{ path = {} }}\n",
+                    "# These are the sources that this `everstep` was built from. Elsewhere, or when the crates are published, write\n\
+                     # a version instead: everstep = \"{version}\" and everstep-host = \"{version}\".\n\
+                     everstep = {{ path = {} }}\neverstep-host = {{ path = {} }}\n",
                     path("sdk"),
                     path("host")
                 )
             }
-            Self::Registry => {
-                let version = env!("CARGO_PKG_VERSION");
-                format!(
-                    "# These versions have to be published; until then, make apps with --everstep-path FOLDER, which names a\n\
-                     # checkout of Everstep.\n\
-                     everstep = \"{version}\"\neverstep-host = \"{version}\"\n"
-                )
+            Self::Registry => format!(
+                "# This `everstep` is not among its sources, so these are versions, which have to be published. Until they are,\n\
+                 # write paths to a checkout: everstep = {{ path = \"CHECKOUT/crates/sdk\" }} and\n\
+                 # everstep-host = {{ path = \"CHECKOUT/crates/host\" }}.\n\
+                 everstep = \"{version}\"\neverstep-host = \"{version}\"\n"
+            ),
+        }
+    }
+
+    /// Where the app gets Everstep from, for whoever made it.
+    fn told(&self) -> String {
+        match self {
+            Self::Folder(folder) => {
+                format!("it uses the sources of Everstep in {}", folder.display())
             }
+            Self::Registry => format!(
+                "it needs version {VERSION} of the crates everstep and everstep-host; while they are not published, make it with --everstep-path FOLDER, which names a checkout of Everstep"
+            ),
         }
     }
 }
@@ -288,12 +309,14 @@ mod tests {
     #[test]
     fn the_template_is_written_with_the_name_of_the_app() {
         let folder = tempfile::tempdir().unwrap();
-        made(folder.path(), "my-shop").unwrap();
+        let said = made(folder.path(), "my-shop").unwrap();
+        assert!(said.contains("it uses the sources of Everstep in "), "{said}");
         let read =
             |path: &str| fs::read_to_string(folder.path().join("my-shop").join(path)).unwrap();
         let manifest = read("Cargo.toml");
         assert!(manifest.contains("name = \"my-shop\""), "{manifest}");
         assert!(manifest.contains("everstep = { path = \""), "{manifest}");
+        assert!(manifest.contains("when the crates are published, write"), "{manifest}");
         assert!(read("src/main.rs").contains("use my_shop::"), "{}", read("src/main.rs"));
         for (path, _) in RUST {
             let text = read(path);
@@ -345,6 +368,7 @@ mod tests {
             text("node"),
             "error: apps in node are not served yet\n  there are two: everstep new rust NAME, everstep new python NAME"
         );
+        assert!(text("node").starts_with("error: apps in node are not served yet\n"));
         assert!(text("custom").contains("host.json with customHandler"));
         assert!(text("cobol").contains("`cobol` is no language with a template"));
     }
@@ -354,9 +378,16 @@ mod tests {
         let files = rendered("shop", &Origin::Registry, true);
         let manifest = &files[0].1;
         assert!(
-            manifest.contains(concat!("everstep = \"", env!("CARGO_PKG_VERSION"), "\"")),
+            manifest.contains(concat!("\neverstep = \"", env!("CARGO_PKG_VERSION"), "\"")),
             "{manifest}"
         );
         assert!(manifest.contains("[workspace]"), "{manifest}");
+        assert!(manifest.contains("everstep = { path = \"CHECKOUT/crates/sdk\" }"), "{manifest}");
+        assert_eq!(
+            Origin::Registry.told(),
+            format!(
+                "it needs version {VERSION} of the crates everstep and everstep-host; while they are not published, make it with --everstep-path FOLDER, which names a checkout of Everstep"
+            )
+        );
     }
 }

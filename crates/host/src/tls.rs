@@ -5,7 +5,7 @@
 //! H2  What is wrong with a file is said before anything is served, with what to write instead.
 //!
 //! Absent on purpose: PFX files and keys under a password. One command of OpenSSL makes PEM of both, and the error
-//! that names it is shorter than a second reader of old ciphers.
+//! that names it is shorter than a second reader of old ciphers: a crate that opens a PFX brings some thirty others.
 
 use std::{
     fmt::Write as _,
@@ -60,7 +60,7 @@ pub enum Error {
     },
     /// The file is a PFX.
     #[error(
-        "the certificate {0} is a PFX file; --cert takes PEM: make one with `openssl pkcs12 -in {0} -nodes -out cert.pem`"
+        "the certificate {0} is a PFX file; --cert takes PEM: make one with `openssl pkcs12 -in {0} -nodes -out cert.pem`, which asks for the password (with `-legacy` if the file's cipher is too old for it)"
     )]
     Pfx(PathBuf),
     /// The key is encrypted.
@@ -225,7 +225,7 @@ mod tests {
         );
         assert_eq!(
             error("\u{30}\u{1}"),
-            "the certificate DIR/c.pem is a PFX file; --cert takes PEM: make one with `openssl pkcs12 -in DIR/c.pem -nodes -out cert.pem`"
+            "the certificate DIR/c.pem is a PFX file; --cert takes PEM: make one with `openssl pkcs12 -in DIR/c.pem -nodes -out cert.pem`, which asks for the password (with `-legacy` if the file's cipher is too old for it)"
         );
         let other = made("127.0.0.1").unwrap();
         let (_, key) = other.split_at(other.find("-----BEGIN PRIVATE").unwrap());

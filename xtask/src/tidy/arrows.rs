@@ -67,7 +67,10 @@ const ARROWS: [Arrows; 22] = [
     arrows("sql", &[ENGINE, STORE, MODEL], &[EMBEDDED, RUNTIME, WORKER]),
     arrows(
         "host",
-        &[AZURE, SDK, FUNCTIONS, HTTP, PYTHON, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED, MODEL],
+        &[
+            AZURE, SDK, FUNCTIONS, HTTP, PYTHON, SQL, STORAGE, RUNTIME, WORKER, STORE, EMBEDDED,
+            MODEL,
+        ],
         &[MEMORY, STAND_INS],
     ),
     arrows("cli", &[HOST, FUNCTIONS], &[SDK]),
