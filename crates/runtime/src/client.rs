@@ -24,7 +24,7 @@ pub use watch::Watch;
 
 use crate::{
     dispatcher::Place,
-    host::{Shared, folded_history},
+    host::{Asked, Shared, folded_history},
     partition::{Existing, Imported, LARGE_REMEDY, Request, Response, Unfolded},
     why::{ActivityState, Facts, Reason},
 };
@@ -202,6 +202,9 @@ trait Backend: Send + Sync {
     ) -> Answer<'static, Result<(u64, bool), StoreError>>;
     fn history(&self, iid: Iid, execution: u32) -> Answer<'static, Result<Vec<Event>, StoreError>>;
     fn payload(&self, payload: PayloadRef) -> Answer<'static, Result<Value, StoreError>>;
+    /// A copy of an instance that has ended, or what is to be said when an answer is kept as one.
+    fn copy(&self, id: &InstanceId) -> Result<Arc<Row>, Option<Asked>>;
+    fn keep_copy(&self, asked: Asked, row: &Row);
     fn place(&self, key: crate::dispatcher::Key) -> Place;
     fn any_partition(&self) -> PartitionId;
     /// Why no instance goes on, and since when.
@@ -250,6 +253,17 @@ impl<S: Store> Backend for Weak<Shared<S>> {
 
     fn payload(&self, payload: PayloadRef) -> Answer<'static, Result<Value, StoreError>> {
         read(self, move |tables| tables.payload(&payload).map(Value::from))
+    }
+
+    fn copy(&self, id: &InstanceId) -> Result<Arc<Row>, Option<Asked>> {
+        let shared = self.upgrade().filter(|shared| !shared.has_ended()).ok_or(None)?;
+        shared.copies.find(id).map_err(Some)
+    }
+
+    fn keep_copy(&self, asked: Asked, row: &Row) {
+        if let Some(shared) = self.upgrade() {
+            shared.copies.keep(asked, row);
+        }
     }
 
     fn place(&self, key: crate::dispatcher::Key) -> Place {
@@ -405,14 +419,22 @@ impl Client {
 
     /// What is known of an instance, with values that are stored apart.
     pub async fn get(&self, id: &InstanceId) -> Result<View, Error> {
-        let view = match self.ask(id, Request::Get(id.clone())).await? {
-            Response::Instance(instance) => View::of(*instance),
-            _ => match self.backend.find(id.clone()).await? {
-                Some(row) => View::from_row(row),
-                None => return Err(Error::NotFound(id.clone())),
-            },
+        let asked = match self.backend.copy(id) {
+            Ok(row) => return Ok(View::from_row(Row::clone(&row))),
+            Err(asked) => asked,
         };
-        self.with_values(view).await
+        let row = match self.ask(id, Request::Get(id.clone())).await? {
+            Response::Instance(instance) if instance.status.is_terminal() => {
+                Some(crate::row::shown(&instance))
+            }
+            Response::Instance(instance) => return self.with_values(View::of(*instance)).await,
+            _ => self.backend.find(id.clone()).await?,
+        };
+        let row = row.ok_or_else(|| Error::NotFound(id.clone()))?;
+        if let Some(asked) = asked {
+            self.backend.keep_copy(asked, &row);
+        }
+        self.with_values(View::from_row(row)).await
     }
 
     /// Waits until an instance has ended.

@@ -344,6 +344,8 @@ impl Host {
         let mut said = Vec::new();
         for output in out {
             match output {
+                // Copies are a matter of the threads around a partition.
+                Output::Changed(_) => {}
                 Output::Append(record, effects) => {
                     said.push(Said::Appended(id, record.bytes.clone()));
                     self.effects[index].push_back((record.group, effects));

@@ -8,6 +8,7 @@
 //! H5  A held host runs no code and fires no timer until it is released; one that looks writes nothing at all.
 //! H6  An activity that takes the process down is found out and not run for ever: see [`running`].
 
+mod ended;
 mod folder;
 mod queue;
 mod reader;
@@ -44,6 +45,8 @@ use crate::{
     },
     why::Reason,
 };
+pub(crate) use ended::Asked;
+use ended::Ended;
 use queue::Queue;
 pub(crate) use reader::folded_history;
 use running::Running;
@@ -162,6 +165,8 @@ pub(crate) struct Shared<S: Store> {
     /// Rows that are to be read, per partition.
     wanted: Vec<Mutex<reader::Wanted>>,
     replies: Vec<Mutex<HashMap<Ticket, oneshot::Sender<Response>>>>,
+    /// What has ended, for those who ask.
+    pub(crate) copies: Ended,
     tickets: AtomicU64,
     /// Requests without an answer, per partition.
     pending: Vec<AtomicUsize>,
@@ -308,6 +313,7 @@ impl<S: Store> Host<S> {
             effects: (0..count).map(|_| Mutex::default()).collect(),
             wanted: (0..count).map(|_| Mutex::default()).collect(),
             replies: (0..count).map(|_| Mutex::default()).collect(),
+            copies: Ended::new(count),
             tickets: AtomicU64::new(0),
             pending: (0..count).map(|_| AtomicUsize::new(0)).collect(),
             runtime: tokio::runtime::Handle::current(),
@@ -512,6 +518,11 @@ impl<S: Store> Shared<S> {
 
     fn is_held(&self) -> bool {
         self.held.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody is left to ask.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     fn only_reads(&self) -> bool {

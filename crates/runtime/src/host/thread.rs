@@ -189,6 +189,7 @@ impl<S: Store> Driver<S> {
         let id = self.partitions[index].id();
         for output in self.out.drain(..) {
             match output {
+                Output::Changed(ids) => self.shared.copies.changed(id, &ids),
                 Output::Append(record, effects) => {
                     lock(&self.shared.effects[usize::from(id.0)])
                         .push_back((record.group, effects));

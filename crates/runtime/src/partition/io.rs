@@ -229,6 +229,8 @@ pub struct Unfolded {
 /// What a partition wants done at once: nothing of it can be noticed outside the host.
 #[derive(Debug)]
 pub enum Output {
+    /// These had ended and change with the group that comes next: what was known of them is so no longer.
+    Changed(Vec<InstanceId>),
     /// Make a group durable, then release its effects in order.
     Append(Record, Vec<Effect>),
     /// Answer; everything it tells is durable.

@@ -167,6 +167,8 @@ struct Building {
     /// Instances with messages that are not durable.
     touched: Vec<InstanceId>,
     advanced: Vec<PartitionId>,
+    /// Instances that had ended and changed.
+    changed: Vec<InstanceId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -373,8 +375,19 @@ impl Partition {
     fn append(&mut self, out: &mut Vec<Output>) {
         self.closed = self.closed.next();
         let Building {
-            entries, mut effects, advanced, outgoing, parcels, unparceled, replies, ..
+            entries,
+            mut effects,
+            advanced,
+            outgoing,
+            parcels,
+            unparceled,
+            replies,
+            changed,
+            ..
         } = std::mem::take(&mut self.building);
+        if !changed.is_empty() {
+            out.push(Output::Changed(changed));
+        }
         let positions: Vec<_> =
             advanced.iter().filter_map(|source| self.positions.get(source)).copied().collect();
         effects.extend(positions.iter().map(|at| Effect::Acknowledge(at.partition, *at)));

@@ -276,6 +276,7 @@ impl Partition {
         });
         stored::put_purged(&mut self.building.entries, purged);
         self.building.effects.push(Effect::DropActivities(purged.iid));
+        self.building.changed.push(id.clone());
         self.remove(id, purged);
         // Someone waits for what these messages bring about, so they find nobody instead of nothing.
         awaited.into_iter().flatten().for_each(|message| self.deliver_to_nobody(id, message));

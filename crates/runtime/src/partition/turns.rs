@@ -458,9 +458,13 @@ impl Partition {
         stored::put_commit_entry(&mut self.building.entries, &commit, &events);
         let before = status_of(known);
         let weight = known.weight();
+        let had_ended = known.instance.status.is_terminal();
         known.record(&commit, &events);
         known.unseen = unseen.unwrap_or_else(|| std::mem::take(&mut known.unseen));
         self.weight = (self.weight + known.weight()).saturating_sub(weight);
+        if had_ended {
+            self.building.changed.push(id.clone());
+        }
         let after = status_of(known);
         if !known.dirty {
             known.dirty = true;

@@ -6,6 +6,7 @@
 )]
 
 mod bulk;
+mod copies;
 mod golden;
 mod hold;
 mod import;

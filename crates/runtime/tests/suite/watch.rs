@@ -152,6 +152,7 @@ fn step(partition: &mut Partition, input: Input) -> Vec<Response> {
                     partition.step(Timestamp::EPOCH, durable, &mut out);
                 }
                 Output::Reply(_, response) => answers.push(response),
+                Output::Changed(_) => {}
                 Output::Load(_) | Output::LoadHistory(..) => unreachable!("all is in memory"),
             }
         }

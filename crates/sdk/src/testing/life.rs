@@ -113,6 +113,8 @@ impl Life {
         let id = self.partitions[index].id();
         for output in out {
             match output {
+                // Copies are a matter of the threads around a partition.
+                Output::Changed(_) => {}
                 Output::Append(record, effects) => {
                     self.in_flight[index].push_back((record, effects));
                 }
