@@ -49,7 +49,7 @@ enum Task {
         args: Vec<OsString>,
     },
     /// The benchmarks: `--quick`, `--json FILE`, `--only W1,W2`, `--dir DIR`; `http` first for those of the host, `python`
-    /// for those of apps in Python (with an environment from `PyPI`), `inventory` for those of the scanner.
+    /// for those of apps in Python (with an environment from `PyPI`), `inventory` or `code42` for those of that app.
     #[command(disable_help_flag = true)]
     Bench {
         /// Handed to the benchmarks.
@@ -84,6 +84,7 @@ fn bench(args: &[OsString]) -> anyhow::Result<()> {
         Some((first, rest)) if first == "http" => forward("everstep-bench-http", Some("run"), rest),
         Some((first, rest)) if first == "python" => bench_python(rest),
         Some((first, rest)) if first == "inventory" => forward("inventory", Some("bench"), rest),
+        Some((first, rest)) if first == "code42" => forward("code42", Some("bench"), rest),
         _ => forward("everstep-bench", Some("run"), args),
     }
 }
