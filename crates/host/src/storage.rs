@@ -494,8 +494,9 @@ mod tests {
     /// A queue service that takes one token after the other, the first one never.
     async fn guarded(seen: Arc<std::sync::Mutex<Vec<(String, String)>>>) -> String {
         let answer = move |headers: http::HeaderMap| {
-            let text =
-                |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+            let text = |name: &str| {
+                headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
+            };
             let (token, version) = (text("authorization"), text("x-ms-version"));
             let mut seen = seen.lock().unwrap();
             seen.push((token.clone(), version));
@@ -543,7 +544,7 @@ mod tests {
             2,
             "one for the refused one and one for all else"
         );
-        let seen = seen.lock().unwrap();
+        let seen = seen.lock().unwrap().clone();
         assert_eq!(seen.len(), 5);
         assert!(
             seen.iter()

@@ -133,8 +133,19 @@ async fn show_and_ls_tell_what_failed_and_how() {
         200,
         &format!("[{WITH_DETAILS},{RUNNING}]"),
     );
-    insta::assert_snapshot!(shown(&host, "show a").await.out, @"");
-    insta::assert_snapshot!(shown(&host, "ls").await.out, @"");
+    insta::assert_snapshot!(shown(&host, "show a").await.out, @r"
+    id       a
+    name     order
+    status   Failed
+    created  1m ago
+    updated  30s ago
+    failure  NoMoney: no money; caused by BankAway: it does not answer
+    ");
+    insta::assert_snapshot!(shown(&host, "ls").await.out, @r"
+    ID  NAME   STATUS   CREATED  UPDATED  FAILURE
+    a   order  Failed   1m ago   30s ago  NoMoney: no money; caused by BankAway: it does not answer
+    a   order  Running  1m ago   30s ago
+    ");
     let asked = host.asked();
     assert!(asked.lines().last().unwrap().contains("showDetails=true"), "{asked}");
     assert_eq!(piped(&host, "show a").await.out, format!("{WITH_DETAILS}\n"));

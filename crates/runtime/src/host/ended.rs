@@ -169,11 +169,11 @@ mod tests {
         let ended = Ended::bounded(1, 4 << 20);
         let done = row("done", Status::Completed, 10);
         let asked = ended.find(&done.id).unwrap_err();
-        ended.changed(PartitionId(0), &[done.id.clone()]);
+        ended.changed(PartitionId(0), std::slice::from_ref(&done.id));
         ended.keep(asked, &done);
         assert!(ended.find(&done.id).is_err());
         assert!(keep(&ended, &done));
-        ended.changed(PartitionId(0), &[done.id.clone()]);
+        ended.changed(PartitionId(0), std::slice::from_ref(&done.id));
         assert!(ended.find(&done.id).is_err(), "what is gone is gone at once");
     }
 
@@ -184,7 +184,7 @@ mod tests {
             let done = row(&format!("{number:04}"), Status::Completed, 1_000);
             assert!(keep(&ended, &done));
             if number % 3 == 0 {
-                ended.changed(PartitionId(0), &[done.id.clone()]);
+                ended.changed(PartitionId(0), std::slice::from_ref(&done.id));
             }
         }
         let copies = lock(&ended.partitions[0]);

@@ -37,13 +37,14 @@ async fn archives(client: &Client) -> Vec<Archive> {
 
 /// All that can be seen of the instances.
 async fn seen(client: &Client) -> String {
-    let mut seen = String::new();
+    let mut seen = Vec::new();
     for name in ALL {
         let view = client.get(&id(name)).await.unwrap();
         let events = client.history(&id(name)).await.unwrap();
-        seen += &format!("{view:#?}\n{events:#?}\n");
+        seen.push(format!("{view:#?}\n{events:#?}"));
     }
-    seen + &format!("{:#?}", client.counts().await.unwrap())
+    seen.push(format!("{:#?}", client.counts().await.unwrap()));
+    seen.join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

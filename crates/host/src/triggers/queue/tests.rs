@@ -204,7 +204,7 @@ async fn a_setting_names_the_queue_and_another_the_account() {
         .queue("Odd", Messages::new("%ODD%"), code)
         .queue("Bad", Messages::new("orders").connection("ORDERS"), code)
         .queue("Identity", Messages::new("orders").connection("STORE"), code);
-    let text = r#"{"IsEncrypted": false, "Values": {"QUEUE": "Named-Queue", "ODD": "a_b", "ORDERS": "AccountName", "STORE__accountName": "acct"}}"#;
+    let text = r#"{"IsEncrypted": false, "Values": {"QUEUE": "Named-Queue", "ODD": "a_b", "ORDERS": "AccountName", "STORE__credential": "key"}}"#;
     let host = Running::with_file(app, "local.settings.json", text).await;
     assert!(host.site.function("Named").is_some());
     let faults: Vec<String> = host
@@ -217,7 +217,7 @@ async fn a_setting_names_the_queue_and_another_the_account() {
         faults,
         [
             "bad: the setting `ORDERS`: part 1 of the connection string has no `=`; parts are `Name=value`, separated by `;`",
-            "identity: settings: the connection `STORE` is not set: only parts of it are set, as `STORE__...`; this host needs a whole connection string, write one as `STORE`",
+            "identity: the setting `STORE__credential` is `key`; write `managedidentity`, or leave it out",
             "odd: function `Odd`, binding `message` (queueTrigger): `queueName` is \"a_b\"; a name has 3 to 63 lower-case letters, digits and single hyphens, and neither begins nor ends with a hyphen",
         ]
     );
