@@ -17,6 +17,7 @@ use std::{
 };
 
 use everstep::Failure;
+use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{PAGE, hash, lost};
@@ -33,15 +34,24 @@ use crate::{
 
 /// Directories of one lane: small ones share a transaction.
 pub(crate) const LENGTH: usize = 500;
+/// Lanes that are read at the same time. Others wait without a thread, as each thread keeps memory of its own.
+const LANES_AT_ONCE: usize = 4;
 /// Folders that stay open between their pages.
 const OPEN_MAX: usize = 32;
 /// A page has at most so many bytes to hash, so that an activity ends in reasonable time.
 const HASH_BYTES_OF_PAGE: u64 = 1 << 30;
 
 /// The folders that are open. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Local {
     ahead: Arc<Mutex<BTreeMap<i64, Ahead>>>,
+    room: Arc<Semaphore>,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self { ahead: Arc::default(), room: Arc::new(Semaphore::new(LANES_AT_ONCE)) }
+    }
 }
 
 /// A page that is read ahead.
@@ -103,6 +113,7 @@ impl Local {
         lane: Lane,
     ) -> Result<Scanned, Failure> {
         let (local, spool) = (self.clone(), spool.clone());
+        let _permit = self.room.acquire().await.map_err(everstep::failure)?;
         let done = tokio::task::spawn_blocking(move || local.scan_here(&spool, &share, lane));
         done.await.map_err(everstep::failure)?
     }
