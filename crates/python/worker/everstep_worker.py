@@ -40,7 +40,7 @@ import urllib.parse
 import warnings
 
 RUNS_MAX = 20000
-PARTS_AHEAD = 8
+PARTS_AHEAD = 32
 IMPLICIT = {"orchestrationtrigger", "activitytrigger", "entitytrigger"}
 RETRIED = (1, 3)
 MARKER = "\n\n$OutOfProcData$:"
