@@ -371,10 +371,10 @@ mod tests {
     #[test]
     fn a_long_run_goes_on_with_an_empty_history() {
         let mut hub = TestHub::new(app());
-        let finished = mock(&mut hub, 100);
+        let finished = mock(&mut hub, 40);
         let run = hub.start(RUN, start()).unwrap();
         hub.result(&run).unwrap();
-        assert_eq!(finished.lock().unwrap().len(), 300);
+        assert_eq!(finished.lock().unwrap().len(), 120);
         assert!(hub.history(run.id()).unwrap().len() < EVENTS);
     }
 

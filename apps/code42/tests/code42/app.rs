@@ -96,10 +96,7 @@ impl Folder {
 
     /// The files below the folder that have this text in them, the log included.
     pub(crate) fn files_with(&self, text: &str) -> Vec<PathBuf> {
-        let has = |path: &Path| {
-            let bytes = fs::read(path).unwrap();
-            bytes.windows(text.len()).any(|window| window == text.as_bytes())
-        };
+        let has = |path: &Path| String::from_utf8_lossy(&fs::read(path).unwrap()).contains(text);
         files(self.path()).into_iter().filter(|path| has(path)).collect()
     }
 

@@ -38,6 +38,13 @@ impl Moto {
         assert!(response.status().is_success(), "{operation}: {}", response.status());
         response.json().await.unwrap_or_default()
     }
+
+    async fn topic(&self, form: String) {
+        let request = self.http.post(&self.url).header("authorization", scope("sns"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let response = request.body(form).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+    }
 }
 
 #[tokio::test]
@@ -60,6 +67,20 @@ async fn a_run_against_moto_sends_what_its_notices_name() {
     moto.put(&format!("/{bucket}/%D1%97.json"), "[{\"n\":20},{\"n\":21}]").await;
     moto.put(&format!("/{bucket}/bad.gz"), gzip("{\"n\":22}\nno json\n")).await;
 
+    // Another bucket tells of its objects by way of a topic.
+    let other = format!("{bucket}-other");
+    let topic = arn.replace(":sqs:", ":sns:");
+    moto.topic(format!("Action=CreateTopic&Version=2010-03-31&Name={bucket}")).await;
+    let subscription =
+        format!("Action=Subscribe&Version=2010-03-31&TopicArn={topic}&Protocol=sqs&Endpoint={arn}");
+    moto.topic(subscription).await;
+    moto.put(&format!("/{other}"), "").await;
+    let notices = format!(
+        "<NotificationConfiguration><TopicConfiguration><Id>n</Id><Topic>{topic}</Topic><Event>s3:ObjectCreated:*</Event></TopicConfiguration></NotificationConfiguration>"
+    );
+    moto.put(&format!("/{other}?notification"), notices).await;
+    moto.put(&format!("/{other}/a%20b.json"), "{\"n\":23}").await;
+
     let stand_in = StandIn::start().await;
     let folder = Folder::of(&stand_in)
         .with("AWS_ENDPOINT_URL", &url)
@@ -70,12 +91,12 @@ async fn a_run_against_moto_sends_what_its_notices_name() {
     let output = app.run().await;
     assert_eq!(
         (&output["records_sent"], &output["bad_lines"]),
-        (&json!(23), &json!(1)),
+        (&json!(24), &json!(1)),
         "{output}"
     );
-    assert_eq!((&output["messages_deleted"], &output["failed_objects"]), (&json!(4), &json!(0)));
-    assert_eq!(output["notices_without_objects"], 1);
-    assert_eq!(numbers(&stand_in), (0..23).collect::<Vec<_>>());
+    assert_eq!((&output["messages_deleted"], &output["failed_objects"]), (&json!(6), &json!(0)));
+    assert_eq!(output["notices_without_objects"], 2);
+    assert_eq!(numbers(&stand_in), (0..24).collect::<Vec<_>>());
     let left = json!({ "QueueUrl": queue, "AttributeNames": ["All"] });
     let left = moto.queue("GetQueueAttributes", &left).await;
     let number = |name: &str| left["Attributes"][name].as_str().unwrap().to_owned();
