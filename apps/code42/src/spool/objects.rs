@@ -220,8 +220,8 @@ pub(crate) fn note_failed(
 pub(crate) fn next_chunk(db: &Connection, object: i64) -> Result<Option<Chunk>, Error> {
     let found = db
         .prepare_cached(
-            "SELECT number, start, length, records FROM chunks WHERE object = ?1 AND NOT sent
-             ORDER BY number LIMIT 1",
+            "SELECT number, start, length, records FROM chunks INDEXED BY chunks_left
+             WHERE object = ?1 AND NOT sent ORDER BY number LIMIT 1",
         )?
         .query_row([object], |row| {
             let (number, start) = (row.get(0)?, row.get(1)?);
@@ -243,7 +243,7 @@ pub(crate) fn note_sent(db: &mut Connection, object: i64, chunk: Chunk) -> Resul
         count(&work, object, "records_sent", u64::from(chunk.records))?;
         work.prepare_cached(
             "UPDATE objects SET state = 'sent' WHERE id = ?1
-             AND NOT EXISTS (SELECT 1 FROM chunks WHERE object = ?1 AND NOT sent)",
+             AND NOT EXISTS (SELECT 1 FROM chunks INDEXED BY chunks_left WHERE object = ?1 AND NOT sent)",
         )?
         .execute([object])?;
     }
