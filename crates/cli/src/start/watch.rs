@@ -21,15 +21,11 @@ use crate::{args::Output, console::Console, fault::Fault};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(300);
+/// A source that a build writes itself; that is no change.
+const LOCK: &str = "Cargo.lock";
 /// Files in the app's folder that count as sources.
-const FILES: [&str; 6] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "build.rs",
-    "host.json",
-    "local.settings.json",
-    "requirements.txt",
-];
+const FILES: [&str; 6] =
+    ["Cargo.toml", LOCK, "build.rs", "host.json", "local.settings.json", "requirements.txt"];
 
 /// Builds an app anew.
 type Builder = Arc<dyn Fn() -> Result<Runnable, Fault> + Send + Sync>;
@@ -66,7 +62,9 @@ async fn look_after(
     };
     let mut stops = Stops::listen()?;
     let mut seen = sources(root, kind);
-    let mut child = match built(&build).await {
+    let first = built(&build).await;
+    note(&root.join(LOCK), &mut seen);
+    let mut child = match first {
         Ok(runnable) => Some(spawn(&runnable)?),
         Err(fault) => {
             console.fault(&fault);
@@ -86,7 +84,9 @@ async fn look_after(
                 let Some(changed) = change(&seen, &now) else { continue };
                 console.note(&format!("{} changed: {doing}", shown(root, &changed)));
                 seen = now;
-                match built(&build).await {
+                let built = built(&build).await;
+                note(&root.join(LOCK), &mut seen);
+                match built {
                     Err(fault) => {
                         console.fault(&fault);
                         console.note(if child.is_some() { present } else { "waiting for a change" });
@@ -289,10 +289,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("Cargo.toml");
         fs::write(&manifest, "").unwrap();
+        let lock = folder.path().join(LOCK);
         let (built, mut builds) = tokio::sync::mpsc::unbounded_channel();
         let count = std::sync::atomic::AtomicU32::new(0);
         let build = move || {
             let build = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            fs::write(&lock, "x".repeat(build as usize)).unwrap();
             built.send(build).unwrap();
             let tail = Runnable {
                 binary: "tail".into(),
