@@ -62,13 +62,15 @@ async fn the_app_is_not_far_ahead_of_who_reads_and_hears_when_nobody_does() {
 async fn a_failure_is_an_answer_before_the_first_part_and_an_end_after_it() {
     let app = app();
     assert_eq!(app.send("GET", "/api/fails", None).await.status, 500);
-    let mut response = app.request("GET", "/api/breaks").send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    let mut part = response.chunk().await;
-    while matches!(part, Ok(Some(_))) {
-        part = response.chunk().await;
+    // The head may not have left when the connection is cut.
+    if let Ok(mut response) = app.request("GET", "/api/breaks").send().await {
+        assert_eq!(response.status(), 200);
+        let mut part = response.chunk().await;
+        while matches!(part, Ok(Some(_))) {
+            part = response.chunk().await;
+        }
+        assert!(part.is_err(), "the body seems whole: {part:?}");
     }
-    assert!(part.is_err(), "the body seems whole: {part:?}");
     let line = app.logged("the response of `breaks` is cut off");
     assert!(line.contains("ValueError: in the middle"), "{line}");
 }
