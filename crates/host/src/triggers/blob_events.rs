@@ -11,10 +11,10 @@ use axum::{
     routing::any,
 };
 use everstep_functions::config::binding::Bound;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 
-use super::event_grid::{self, Delivery, text};
+use super::event_grid::{self, text};
 use crate::{Response, answer, site::Site};
 
 /// Whose system key opens the door.
@@ -39,34 +39,12 @@ pub(super) fn prepare(site: &Site, bound: &Bound) {
 }
 
 async fn deliver(State(site): State<Arc<Site>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    if !matches!(parts.method, Method::POST | Method::OPTIONS) {
-        return answer::bare(StatusCode::NOT_FOUND);
-    }
-    if !site.keys.lets_in_extension(EXTENSION, &parts.headers, &parts.uri) {
-        return answer::bare(StatusCode::UNAUTHORIZED);
-    }
-    let asked = event_grid::function_name(&parts.uri);
-    let name = asked.strip_prefix("Host.Functions.").unwrap_or(&asked);
-    let Some(hook) = site.blob_hooks.find(name) else {
-        return text(StatusCode::NOT_FOUND, format!("cannot find function: '{asked}'"));
+    let find =
+        |asked: &str| site.blob_hooks.find(asked.strip_prefix("Host.Functions.").unwrap_or(asked));
+    let (hook, events) = match event_grid::opened(&site, EXTENSION, request, find).await {
+        Ok(opened) => (opened.function, opened.events),
+        Err(answer) => return answer,
     };
-    if parts.method == Method::OPTIONS {
-        return event_grid::handshake(&parts.headers);
-    }
-    let Some(kind) = Delivery::of(&parts.headers) else {
-        return text(StatusCode::BAD_REQUEST, event_grid::unknown_kind(&parts.headers));
-    };
-    if kind == Delivery::Unsubscribe {
-        return answer::bare(StatusCode::ACCEPTED);
-    }
-    let events = match event_grid::events(body).await {
-        Ok(events) => events,
-        Err(refusal) => return refusal,
-    };
-    if kind == Delivery::Validation {
-        return event_grid::validated(&events);
-    }
     let events = match events {
         Value::Array(events) => events,
         one => vec![one],

@@ -60,37 +60,57 @@ pub(super) fn prepare(site: &Site, bound: &Bound) {
 }
 
 async fn deliver(State(site): State<Arc<Site>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    if !matches!(parts.method, Method::POST | Method::OPTIONS) {
-        return answer::bare(StatusCode::NOT_FOUND);
-    }
-    if !site.keys.lets_in_extension(EXTENSION, &parts.headers, &parts.uri) {
-        return answer::bare(StatusCode::UNAUTHORIZED);
-    }
-    let name = function_name(&parts.uri);
-    let Some((bound, cardinality)) = find(&site, &name) else {
-        return text(StatusCode::NOT_FOUND, format!("cannot find function: '{name}'"));
-    };
-    if parts.method == Method::OPTIONS {
-        return handshake(&parts.headers);
-    }
-    let Some(kind) = Delivery::of(&parts.headers) else {
-        return text(StatusCode::BAD_REQUEST, unknown_kind(&parts.headers));
-    };
-    if kind == Delivery::Unsubscribe {
-        return answer::bare(StatusCode::ACCEPTED);
-    }
-    match events(body).await {
-        Err(refusal) => refusal,
-        Ok(events) if kind == Delivery::Validation => validated(&events),
-        Ok(events) => {
-            notified(&site, &bound, cardinality, events, front::trace(&parts.headers)).await
+    match opened(&site, EXTENSION, request, |name| find(&site, name)).await {
+        Err(answer) => answer,
+        Ok(Opened { function: (bound, cardinality), headers, events }) => {
+            notified(&site, &bound, cardinality, events, front::trace(&headers)).await
         }
     }
 }
 
+/// A delivery with events for a function of the app.
+pub(super) struct Opened<F> {
+    pub(super) function: F,
+    pub(super) headers: HeaderMap,
+    pub(super) events: Value,
+}
+
+/// Lets a delivery in, by the extension's key and for a function that is there, or gives the answer to what brings no events.
+pub(super) async fn opened<F>(
+    site: &Site,
+    extension: &str,
+    request: Request,
+    find: impl FnOnce(&str) -> Option<F>,
+) -> Result<Opened<F>, Response> {
+    let (parts, body) = request.into_parts();
+    if !matches!(parts.method, Method::POST | Method::OPTIONS) {
+        return Err(answer::bare(StatusCode::NOT_FOUND));
+    }
+    if !site.keys.lets_in_extension(extension, &parts.headers, &parts.uri) {
+        return Err(answer::bare(StatusCode::UNAUTHORIZED));
+    }
+    let name = function_name(&parts.uri);
+    let Some(function) = find(&name) else {
+        return Err(text(StatusCode::NOT_FOUND, format!("cannot find function: '{name}'")));
+    };
+    if parts.method == Method::OPTIONS {
+        return Err(handshake(&parts.headers));
+    }
+    let Some(kind) = Delivery::of(&parts.headers) else {
+        return Err(text(StatusCode::BAD_REQUEST, unknown_kind(&parts.headers)));
+    };
+    if kind == Delivery::Unsubscribe {
+        return Err(answer::bare(StatusCode::ACCEPTED));
+    }
+    let events = events(body).await?;
+    if kind == Delivery::Validation {
+        return Err(validated(&events));
+    }
+    Ok(Opened { function, headers: parts.headers, events })
+}
+
 /// The events of a delivery, or the answer to what is none.
-pub(super) async fn events(body: Body) -> Result<Value, Response> {
+async fn events(body: Body) -> Result<Value, Response> {
     let events = match axum::body::to_bytes(body, BODY_MAX).await {
         Ok(body) => serde_json::from_slice(&body).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
@@ -102,14 +122,14 @@ pub(super) async fn events(body: Body) -> Result<Value, Response> {
 
 /// What a sender wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Delivery {
+enum Delivery {
     Validation,
     Notification,
     Unsubscribe,
 }
 
 impl Delivery {
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    fn of(headers: &HeaderMap) -> Option<Self> {
         let Some(kind) = header(headers, EVENT_TYPE) else {
             let content = header(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
             let content = content.split(';').next().unwrap_or_default().trim();
@@ -126,7 +146,7 @@ impl Delivery {
     }
 }
 
-pub(super) fn unknown_kind(headers: &HeaderMap) -> String {
+fn unknown_kind(headers: &HeaderMap) -> String {
     let remedy = "send Notification, SubscriptionValidation or Unsubscribe, or CloudEvents with the content type application/cloudevents+json or application/cloudevents-batch+json";
     match header(headers, EVENT_TYPE) {
         Some(kind) => format!("`{EVENT_TYPE}` is `{kind}`; {remedy}"),
@@ -138,7 +158,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-pub(super) fn function_name(uri: &Uri) -> String {
+fn function_name(uri: &Uri) -> String {
     let pairs = uri.query().unwrap_or_default().split('&');
     let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
     let name = pairs.find(|(name, _)| name.eq_ignore_ascii_case("functionName"));
@@ -155,7 +175,7 @@ fn find(site: &Site, name: &str) -> Option<(Arc<Bound>, Cardinality)> {
 }
 
 /// `CloudEvents`: a sender asks whether it may deliver.
-pub(super) fn handshake(headers: &HeaderMap) -> Response {
+fn handshake(headers: &HeaderMap) -> Response {
     let Some(origin) = headers.get(REQUEST_ORIGIN) else {
         let problem = "the header `WebHook-Request-Origin` is missing; it is to name the sender";
         return text(StatusCode::BAD_REQUEST, problem.to_owned());
@@ -167,7 +187,7 @@ pub(super) fn handshake(headers: &HeaderMap) -> Response {
 }
 
 /// Event Grid: a sender wants to hear the code that only the endpoint knows.
-pub(super) fn validated(events: &Value) -> Response {
+fn validated(events: &Value) -> Response {
     let first = events.get(0).unwrap_or(events);
     let Some(code) = first["data"]["validationCode"].as_str() else {
         let problem = "the first event has no `data.validationCode`";
