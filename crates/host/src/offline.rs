@@ -16,7 +16,7 @@ use everstep_runtime::Client;
 use everstep_store_embedded::{Embedded, NetworkFolder, open_read_only};
 
 use crate::{
-    Error,
+    Error, StartArgs,
     configuration::{self, Places},
     hub::{self, HubFolder},
     sql::{Files, HubSql},
@@ -31,6 +31,14 @@ pub struct OfflineOptions {
     pub data: Option<PathBuf>,
     /// The hub, if it is not the one that the app names.
     pub hub: Option<String>,
+}
+
+/// The hub of the app that these arguments start.
+impl From<&StartArgs> for OfflineOptions {
+    fn from(args: &StartArgs) -> Self {
+        let app = args.script_root.clone().unwrap_or_else(|| PathBuf::from("."));
+        Self { app, data: args.data.clone(), hub: None }
+    }
 }
 
 /// A hub that is open without a host. The router answers for as long as this is kept.

@@ -5,12 +5,11 @@ mod bench;
 use std::{
     fmt,
     io::{self, Write as _},
-    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
-use everstep_host::{OfflineOptions, StartArgs};
+use everstep_host::StartArgs;
 
 /// The folder of the spool in the hub's folder.
 const SPOOL: &str = "code42";
@@ -44,16 +43,10 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(args: &StartArgs) -> ExitCode {
-    match hub_folder(args) {
+    match everstep_host::hub_folder(&args.into()) {
         Ok(hub) => everstep_host::run(args, |services| crate::app(services, hub.join(SPOOL))),
         Err(error) => complain(&error),
     }
-}
-
-/// The folder of the hub that these arguments start.
-fn hub_folder(args: &StartArgs) -> Result<PathBuf, everstep_host::Error> {
-    let app = args.script_root.clone().unwrap_or_else(|| PathBuf::from("."));
-    everstep_host::hub_folder(&OfflineOptions { app, data: args.data.clone(), hub: None })
 }
 
 fn complain(error: &dyn fmt::Display) -> ExitCode {

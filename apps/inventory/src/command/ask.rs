@@ -8,11 +8,11 @@ use std::{
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
-use everstep_host::StartArgs;
+use everstep_host::{OfflineOptions, StartArgs};
 use everstep_kql::export;
 use rusqlite::{Connection, types::Value as Cell};
 
-use super::{FILE, Hub, hub_folder, print};
+use super::{FILE, Hub, print};
 use crate::query::{self, Question};
 
 /// The whole table.
@@ -98,7 +98,7 @@ impl Copy {
             None => {
                 let (script_root, data) = (self.hub.script_root.clone(), self.hub.data.clone());
                 let hub = StartArgs { script_root, data, ..StartArgs::default() };
-                hub_folder(&hub)?.join(FILE)
+                everstep_host::hub_folder(&OfflineOptions::from(&hub))?.join(FILE)
             }
         };
         if !path.is_file() {

@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use everstep_host::StartArgs;
+use everstep_host::{OfflineOptions, StartArgs};
 use serde_json::{Value, json};
 
-use super::{FILE, hub_folder, print};
+use super::{FILE, print};
 use crate::spool;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -322,7 +322,7 @@ impl Place {
 
     fn spool(&self) -> Result<rusqlite::Connection, spool::Error> {
         let hub = StartArgs { script_root: Some(self.app()), ..StartArgs::default() };
-        let folder = hub_folder(&hub).unwrap_or_default();
+        let folder = everstep_host::hub_folder(&OfflineOptions::from(&hub)).unwrap_or_default();
         spool::open_to_read(&folder.join(FILE))
     }
 

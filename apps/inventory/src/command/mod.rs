@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use everstep_host::{OfflineOptions, StartArgs};
+use everstep_host::StartArgs;
 
 /// The file in the hub's folder.
 const FILE: &str = "inventory.db";
@@ -73,16 +73,10 @@ fn end(ended: Result<(), impl fmt::Display>) -> ExitCode {
 }
 
 fn serve(args: &StartArgs) -> ExitCode {
-    match hub_folder(args) {
+    match everstep_host::hub_folder(&args.into()) {
         Ok(folder) => everstep_host::run(args, |services| crate::app(services, folder.join(FILE))),
         Err(error) => complain(&error),
     }
-}
-
-/// The folder of the hub that these arguments start.
-fn hub_folder(args: &StartArgs) -> Result<PathBuf, everstep_host::Error> {
-    let app = args.script_root.clone().unwrap_or_else(|| PathBuf::from("."));
-    everstep_host::hub_folder(&OfflineOptions { app, data: args.data.clone(), hub: None })
 }
 
 fn complain(error: &dyn fmt::Display) -> ExitCode {

@@ -15,11 +15,11 @@ use std::{
 use everstep::{
     BoxError, Client, Failure, Guid, InstanceId, StartOptions, TypedClient as _, Value as Payload,
 };
-use everstep_host::{StartArgs, Timer, TimerCall};
+use everstep_host::{OfflineOptions, StartArgs, Timer, TimerCall};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::{FILE, Hub, complain, hub_folder, print};
+use super::{FILE, Hub, complain, print};
 use crate::{
     request::{Credential, Scan},
     run,
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         quiet: true,
         ..StartArgs::default()
     };
-    let folder = match hub_folder(&start) {
+    let folder = match everstep_host::hub_folder(&OfflineOptions::from(&start)) {
         Ok(folder) => folder,
         Err(error) => return complain(&error),
     };
